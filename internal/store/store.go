@@ -1,0 +1,42 @@
+// Package store is what the places where facts live have in common: their errors, and the change feed. The facts
+// themselves live in store/sqlite (embedded, one machine) and store/postgres (many); store/storetest is the suite that
+// both pass. store/cache keeps facts in process.
+//
+// Errors of a driver are mapped to these once, where they arise, and matched by type, never by text.
+package store
+
+import (
+	"errors"
+	"time"
+)
+
+var (
+	// ErrNotFound: there is no such thing.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: it exists already, or changed since it was read.
+	ErrConflict = errors.New("conflict")
+	// ErrUnavailable: the database could not be reached, was too slow, or refused. Not a verdict: try again.
+	ErrUnavailable = errors.New("store unavailable")
+)
+
+// ChangeKind says what a change was about.
+type ChangeKind string
+
+// The kinds of changes.
+const (
+	// ChangeUser: facts of a user changed. The subject is the user's id.
+	ChangeUser ChangeKind = "user"
+	// ChangeCredential: a stored credential was made or changed. The subject is its hash in hex.
+	ChangeCredential ChangeKind = "credential"
+	// ChangeCatalog: the catalog was applied. The subject is empty.
+	ChangeCatalog ChangeKind = "catalog"
+)
+
+// Change is one entry of the change feed. It is written in the transaction that changes the facts, and numbered in the
+// order in which those commit: whoever has read up to a number has missed nothing before it.
+type Change struct {
+	Number  int64
+	At      time.Time
+	Kind    ChangeKind
+	Subject string
+}
