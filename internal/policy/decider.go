@@ -1,0 +1,219 @@
+package policy
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Options are a Decider's settings. The zero value of each field is its default.
+type Options struct {
+	// AllowUnavailable answers with an allow when the facts cannot be read. Default: deny.
+	AllowUnavailable bool
+	// LeaseFor is how long a session keeps its place under a plan's limit when nobody renews or releases it.
+	// Default: 12 h.
+	LeaseFor time.Duration
+	// Timeout bounds what a decision may wait for, all in all. Default: 3 s, as MistServer waits for 5 s.
+	Timeout time.Duration
+	// RememberEvents is how long the answer to one event stays known. Default: 1 min.
+	RememberEvents time.Duration
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+// Decider answers requests from facts.
+type Decider struct {
+	source   Source
+	leases   Leases
+	previews Previews
+	options  Options
+	rulebook atomic.Pointer[rulebook]
+	repeats  repeats
+}
+
+// rulebook is a catalog with the keys it brings.
+type rulebook struct {
+	catalog  *Catalog
+	verifier Verifier
+}
+
+// NewDecider makes a Decider. Until a catalog is set, every decision is [Unavailable].
+func NewDecider(source Source, leases Leases, previews Previews, o Options) *Decider {
+	if o.LeaseFor == 0 {
+		o.LeaseFor = 12 * time.Hour
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 3 * time.Second
+	}
+	if o.RememberEvents == 0 {
+		o.RememberEvents = time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Decider{source: source, leases: leases, previews: previews, options: o, repeats: repeats{keep: o.RememberEvents}}
+}
+
+// SetCatalog puts a catalog in force, with the verifier of its JWT keys. Decisions under way end under the old one.
+func (d *Decider) SetCatalog(c *Catalog, v Verifier) { d.rulebook.Store(&rulebook{c, v}) }
+
+// Catalog is the one in force; nil when none is.
+func (d *Decider) Catalog() *Catalog {
+	if b := d.rulebook.Load(); b != nil {
+		return b.catalog
+	}
+	return nil
+}
+
+// Decide answers a request. The same event is answered alike, with no second effect: repeated says that it was asked
+// before. Decide always answers: what cannot be found out is [Unavailable].
+func (d *Decider) Decide(ctx context.Context, r *Request) (decision Decision, repeated bool) {
+	now := d.options.Now()
+	if r.Event.UUID == "" {
+		return d.decide(ctx, r, now), false
+	}
+	decision, repeated, err := d.repeats.once(ctx, r.Event, now, func() Decision {
+		return d.decide(context.WithoutCancel(ctx), r, now)
+	})
+	if err != nil {
+		return d.unavailable(), repeated
+	}
+	return decision, repeated
+}
+
+func (d *Decider) unavailable() Decision {
+	return Decision{Allow: d.options.AllowUnavailable, Reason: Unavailable}
+}
+
+func (d *Decider) decide(ctx context.Context, r *Request, now time.Time) Decision {
+	book := d.rulebook.Load()
+	if book == nil {
+		return d.unavailable()
+	}
+	var f Facts
+	if err := d.facts(ctx, book, r, now, &f); err != nil {
+		return d.unavailable()
+	}
+	decision := Evaluate(r, &f, now)
+	switch {
+	case r.Action != Watch:
+		return decision
+	case decision.MayPreview:
+		return d.beginPreview(ctx, r, &f, now)
+	case decision.Allow && decision.MaxConcurrent > 0:
+		return d.takePlace(ctx, r, decision, now)
+	}
+	return decision
+}
+
+// facts reads what a decision about a request needs, and no more.
+func (d *Decider) facts(ctx context.Context, book *rulebook, r *Request, now time.Time, f *Facts) error {
+	f.Catalog = book.catalog
+	needed := needsFacts(r, book.catalog, now)
+	if needed == no {
+		return nil
+	}
+	err := d.identify(ctx, book, r, f)
+	if err != nil && needed == welcome { // an outage does not close a public stream
+		f.Credential, f.User = nil, nil
+		return nil
+	}
+	return err
+}
+
+// need says what a decision wants with facts about a user.
+type need uint8
+
+const (
+	no      need = iota
+	welcome      // they are used where they are to be had
+	must
+)
+
+// needsFacts says whether a decision depends on who asks.
+func needsFacts(r *Request, c *Catalog, now time.Time) need {
+	stream := c.Stream(r.Stream)
+	if r.Invalid || stream == nil {
+		return no
+	}
+	switch r.Action {
+	case Watch, Rendition:
+		switch stream.accessAt(now) {
+		case AccessClosed:
+			return no
+		case AccessPublic:
+			if r.Presented.None() {
+				return no
+			}
+			return welcome
+		default:
+			return must
+		}
+	case Push:
+		if stream.Publish == PublishKey {
+			return must
+		}
+	}
+	return no
+}
+
+// identify finds out who asks.
+func (d *Decider) identify(ctx context.Context, book *rulebook, r *Request, f *Facts) (err error) {
+	p := &r.Presented
+	switch {
+	case p.Unrecognised:
+		f.CredentialFault = CredentialUnknown
+	case p.Claims != nil:
+		f.Credential = p.Claims
+	case p.JWT != "":
+		f.CredentialFault = CredentialUnknown
+		if book.verifier != nil {
+			f.Credential, f.CredentialFault, _ = book.verifier.VerifyJWT(p.JWT)
+		}
+	case p.Key != CredentialHash{}:
+		f.Credential, f.User, err = d.source.FactsByCredential(ctx, p.Key)
+		if f.Credential == nil {
+			f.CredentialFault = CredentialUnknown
+		}
+		return err
+	case r.Address.IsValid(): // an address that is bound to a user is a credential of its own
+		f.Credential, f.User, err = d.source.FactsByCredential(ctx, HashAddress(r.Address))
+		return err
+	}
+	if f.Credential != nil {
+		f.User, err = d.source.FactsByUser(ctx, f.Credential.User)
+	}
+	return err
+}
+
+// beginPreview begins the viewer's preview, or finds the one that has begun, and decides again.
+func (d *Decider) beginPreview(ctx context.Context, r *Request, f *Facts, now time.Time) Decision {
+	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
+	defer cancel()
+	stream := f.Catalog.Stream(r.Stream)
+	began, err := d.previews.StartPreview(ctx, previewer(r, f), stream.Match, now, stream.previewEvery())
+	if err != nil {
+		return d.unavailable()
+	}
+	f.PreviewFrom = began
+	return Evaluate(r, f, now)
+}
+
+// takePlace takes the session's place under its plan's limit.
+func (d *Decider) takePlace(ctx context.Context, r *Request, decision Decision, now time.Time) Decision {
+	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
+	defer cancel()
+	granted, kicked, err := d.leases.AcquireLease(ctx, Lease{
+		User: decision.User, Plan: decision.Plan, Node: r.Node, Session: r.Session,
+		At: now, Until: now.Add(d.options.LeaseFor),
+	}, decision.MaxConcurrent, decision.OnLimit)
+	switch {
+	case err != nil:
+		return d.unavailable()
+	case granted:
+		decision.Kicked = kicked
+		return decision
+	}
+	decision.Allow, decision.Reason, decision.Until, decision.Tags = false, ConcurrencyLimit, time.Time{}, nil
+	return decision
+}
