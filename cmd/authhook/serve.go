@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"authhook/internal/policy"
+	"authhook/internal/webhook"
+)
+
+type serveCommand struct {
+	databaseFlags
+	Listen         string        `default:"127.0.0.1:4280" placeholder:"ADDRESS:PORT" help:"Where to answer HTTP. On an address other than loopback a trigger key is demanded."`
+	Socket         string        `placeholder:"PATH" help:"A Unix socket to answer authhook-trigger on."`
+	SocketMode     string        `default:"0660" placeholder:"MODE" help:"Who may use the socket, as chmod's octal mode."`
+	Catalog        string        `placeholder:"FILE" help:"A catalog to put in force at the start."`
+	TriggerKey     string        `placeholder:"KEY" help:"A secret that MistServer's trigger URL must end in: /trigger/KEY. At least 16 characters."`
+	TriggerKeyFile string        `placeholder:"FILE" help:"A file that holds the trigger key."`
+	OnUnavailable  string        `default:"deny" enum:"deny,allow" placeholder:"deny|allow" help:"The answer while the facts cannot be read: deny or allow. Live sessions are never ended for it."`
+	Node           string        `default:"mist" placeholder:"NAME" help:"The name of a MistServer that is configured with none."`
+	SessionMode    string        `placeholder:"0-15" help:"MistServer's sessionViewerMode (its default is 14). When given, a session id that MistServer would not compute is refused."`
+	FactsFresh     time.Duration `default:"1m" help:"How old facts in memory may become before they are read again."`
+	FactsStale     time.Duration `default:"10m" help:"How old facts may become while the database is away."`
+	FactsEntries   int           `default:"200000" help:"For how many users facts are kept in memory."`
+	LogLevel       string        `default:"info" enum:"debug,info,warn,error" help:"debug, info (a line a decision), warn or error."`
+	LogFormat      string        `default:"text" enum:"text,json" help:"text or json."`
+}
+
+// Run answers triggers until the context ends.
+func (c *serveCommand) Run(ctx context.Context, s streams) error {
+	cfg, err := c.settings(ctx)
+	if err != nil {
+		return err
+	}
+	log, flush := newLog(s.err, c.LogLevel, c.LogFormat)
+	defer flush()
+	return serve(ctx, cfg, s.out, log)
+}
+
+// settings checks everything before anything is begun.
+func (c *serveCommand) settings(ctx context.Context) (*serviceSettings, error) {
+	cfg := &serviceSettings{
+		listen: c.Listen, socket: c.Socket, node: c.Node,
+		allowUnavailable: c.OnUnavailable == "allow",
+		factsFresh:       c.FactsFresh, factsStale: c.FactsStale, factsEntries: c.FactsEntries,
+	}
+	var err error
+	if cfg.triggerKey, err = secretFrom("trigger-key", c.TriggerKey, c.TriggerKeyFile); err != nil {
+		return nil, err
+	}
+	if cfg.triggerKey != "" && len(cfg.triggerKey) < webhook.ShortestTriggerKey {
+		return nil, wrongSetting("--trigger-key has %d characters: it needs at least %d", len(cfg.triggerKey), webhook.ShortestTriggerKey)
+	}
+	loopback, err := isLoopback(c.Listen)
+	if err != nil {
+		return nil, err
+	}
+	if !loopback && cfg.triggerKey == "" {
+		return nil, wrongSetting("--listen %s can be reached from other machines: set --trigger-key, so that only your media servers are answered, or listen on 127.0.0.1", c.Listen)
+	}
+	mode, err := strconv.ParseUint(c.SocketMode, 8, 32)
+	if err != nil || mode > 0o777 {
+		return nil, wrongSetting("--socket-mode %q is no octal mode such as 0660", c.SocketMode)
+	}
+	cfg.socketMode = os.FileMode(mode)
+	if c.SessionMode != "" {
+		n, err := strconv.Atoi(c.SessionMode)
+		if err != nil || n < 0 || n > 15 {
+			return nil, wrongSetting("--session-mode %q is not a number from 0 to 15", c.SessionMode)
+		}
+		cfg.sessionMode = &n
+	}
+	if c.FactsFresh <= 0 || c.FactsStale < 0 || c.FactsEntries <= 0 {
+		return nil, wrongSetting("--facts-fresh and --facts-entries must be above zero, --facts-stale not below")
+	}
+	if c.Catalog != "" {
+		var parsed *policy.Catalog
+		if parsed, err = readCatalog(c.Catalog); err != nil {
+			return nil, err
+		}
+		cfg.catalog = parsed
+	}
+	cfg.database, err = c.open(ctx)
+	return cfg, err
+}
+
+// isLoopback says whether only this machine can reach an address.
+func isLoopback(listen string) (bool, error) {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false, wrongSetting("--listen %q is not of the form address:port", listen)
+	}
+	if host == "localhost" {
+		return true, nil
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback(), nil
+}
+
+// logLevels are the names of levels.
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}

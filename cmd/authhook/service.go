@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"authhook/internal/credential"
+	"authhook/internal/enforce"
+	"authhook/internal/policy"
+	"authhook/internal/store"
+	"authhook/internal/store/cache"
+	"authhook/internal/store/feed"
+	"authhook/internal/webhook"
+)
+
+// serviceSettings are what serve runs with, all checked.
+type serviceSettings struct {
+	database         database
+	catalog          *policy.Catalog // to be applied at the start; nil: the one in the database holds
+	listen           string
+	socket           string
+	socketMode       os.FileMode
+	triggerKey       string
+	allowUnavailable bool
+	node             string
+	sessionMode      *int
+	factsFresh       time.Duration
+	factsStale       time.Duration
+	factsEntries     int
+}
+
+// service is authhook at work.
+type service struct {
+	settings *serviceSettings
+	log      *slog.Logger
+	db       database
+	cache    *cache.Cache
+	decider  *policy.Decider
+	registry *enforce.Registry
+	follower *feed.Follower
+	metrics  *webhook.Metrics
+	jwts     *credential.JWTs // of the catalog in force
+	reload   chan struct{}    // holds a token while the catalog is to be read again
+	ready    atomic.Bool
+}
+
+const (
+	// shutdownTime is what requests under way are given to end.
+	shutdownTime = 5 * time.Second
+	// loadTimeout bounds one read of facts, so that authhook-trigger, which waits for 2 s, gets an answer.
+	loadTimeout = 1500 * time.Millisecond
+	// catalogRetry is how long it is until a catalog that could not be read is tried again.
+	catalogRetry = time.Second
+)
+
+// serve runs until the context ends, or until something fails that cannot be waited out. What was answered is written
+// before it returns: the registry ends after those who feed it.
+func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.Logger) (err error) {
+	s := newService(cfg, log)
+	defer func() { err = errors.Join(err, s.close()) }()
+
+	listener, err := net.Listen("tcp", cfg.listen)
+	if err != nil {
+		return wrongSetting("--listen: %s", err)
+	}
+	var socket net.Listener
+	if cfg.socket != "" {
+		if socket, err = webhook.ListenSocket(ctx, cfg.socket, cfg.socketMode); err != nil {
+			return errors.Join(wrongSetting("--socket: %s", err), listener.Close())
+		}
+	}
+
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWriting()
+	written := make(chan error, 1)
+	go func() { written <- s.registry.Run(writing) }()
+
+	triggers := webhook.NewTriggers(s.decider, s.registry, s.metrics, log,
+		webhook.TriggerOptions{Node: cfg.node, SessionMode: cfg.sessionMode})
+	server := webhook.NewServer(webhook.NewHandler(triggers, s.metrics, webhook.HandlerOptions{
+		TriggerKey: cfg.triggerKey, Ready: s.readiness,
+	}), log)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serveHTTP(ctx, server, listener) })
+	if socket != nil {
+		group.Go(func() error { return triggers.ServeSocket(ctx, socket) })
+	}
+	group.Go(func() error {
+		if err := s.bringUp(ctx); err != nil {
+			return err
+		}
+		writeWelcome(out, cfg, listener.Addr().String())
+		group.Go(func() error { return s.keepCatalog(ctx) })
+		return s.follower.Run(ctx)
+	})
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	stopWriting()
+	return errors.Join(err, <-written)
+}
+
+func newService(cfg *serviceSettings, log *slog.Logger) *service {
+	s := &service{settings: cfg, log: log, db: cfg.database, metrics: webhook.NewMetrics(), reload: make(chan struct{}, 1)}
+	s.cache = cache.New(s.db, cache.Options{
+		MaxEntries: cfg.factsEntries, FreshFor: cfg.factsFresh, StaleFor: cfg.factsStale, LoadTimeout: loadTimeout,
+	})
+	s.decider = policy.NewDecider(s.cache, s.db, s.db, policy.Options{AllowUnavailable: cfg.allowUnavailable})
+	s.registry = enforce.NewRegistry(s.db, log)
+	s.follower = feed.New(s.db, feed.Latest, feed.Options{Log: log}, s.changed, s.lostTrack)
+	return s
+}
+
+func (s *service) close() error {
+	s.cache.Close()
+	if s.jwts != nil {
+		s.jwts.Close()
+	}
+	return s.db.Close()
+}
+
+// bringUp makes the database ready and puts the catalog in force, as soon as the database lets it. Until then every
+// decision is "unavailable".
+func (s *service) bringUp(ctx context.Context) error {
+	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := s.tryBringUp(ctx)
+		if err == nil {
+			s.ready.Store(true)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, store.ErrUnavailable) {
+			return err
+		}
+		s.log.Warn("the database is not there yet, will try again", "error", err, "in", wait)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait + rand.N(wait/4)):
+		}
+	}
+}
+
+func (s *service) tryBringUp(ctx context.Context) error {
+	if err := s.db.Migrate(ctx); err != nil {
+		return err
+	}
+	if s.settings.catalog != nil {
+		if _, err := s.db.ApplyCatalog(ctx, s.settings.catalog); err != nil {
+			return fmt.Errorf("apply the catalog: %w", err)
+		}
+	}
+	return s.loadCatalog(ctx)
+}
+
+// loadCatalog puts the catalog of the database in force. None at all is no error: then nothing is known, and every
+// decision says so.
+func (s *service) loadCatalog(ctx context.Context) error {
+	c, err := s.db.Catalog(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		s.log.Warn("no catalog is applied: every stream is unknown until 'authhook apply -f catalog.yaml'")
+		c = &policy.Catalog{}
+		c.Index()
+	} else if err != nil {
+		return fmt.Errorf("read the catalog: %w", err)
+	}
+	jwts, err := credential.NewJWTs(c.JWT, credential.Options{Log: s.log, Previous: s.jwts})
+	if err != nil {
+		return fmt.Errorf("the catalog's JWT keys: %w", err)
+	}
+	s.decider.SetCatalog(c, jwts)
+	if s.jwts != nil {
+		s.jwts.Close()
+	}
+	s.jwts = jwts
+	return nil
+}
+
+// changed acts on entries of the change feed: what they are about is read anew by whoever needs it next.
+func (s *service) changed(_ context.Context, changes []store.Change) {
+	s.cache.Changed(changes...)
+	if slices.ContainsFunc(changes, func(c store.Change) bool { return c.Kind == store.ChangeCatalog }) {
+		s.wantCatalog()
+	}
+}
+
+// lostTrack drops everything, when changes may have been missed.
+func (s *service) lostTrack() {
+	s.cache.DropAll()
+	s.wantCatalog()
+}
+
+func (s *service) wantCatalog() {
+	select {
+	case s.reload <- struct{}{}:
+	default:
+	}
+}
+
+// keepCatalog puts each new catalog in force. The old one holds until the new one could be read.
+func (s *service) keepCatalog(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.reload:
+		}
+		if err := s.loadCatalog(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("the new catalog is not in force, will try again", "error", err)
+			time.AfterFunc(catalogRetry, s.wantCatalog)
+		}
+	}
+}
+
+// readiness is what keeps the service from deciding; empty when nothing does.
+func (s *service) readiness(ctx context.Context) map[string]string {
+	missing := map[string]string{}
+	if !s.ready.Load() {
+		missing["catalog"] = "not read yet"
+	}
+	if err := s.db.Ping(ctx); err != nil {
+		missing["database"] = "does not answer"
+	}
+	return missing
+}
+
+func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	err := server.Shutdown(last)
+	<-done
+	return err
+}

@@ -1,0 +1,168 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"authhook/internal/mist"
+)
+
+const (
+	// MaxBody is the largest trigger body that is read, in bytes. A viewer's URL and token are in it, and MistServer
+	// itself takes no longer ones.
+	MaxBody = 64 << 10
+	// ShortestTriggerKey is how many characters a trigger key has at least.
+	ShortestTriggerKey = 16
+	// bodyTime is how long a trigger's body may take. MistServer sends it at once, and waits 5 s for an answer.
+	bodyTime = 2 * time.Second
+)
+
+// HandlerOptions are the settings of the HTTP edge.
+type HandlerOptions struct {
+	// TriggerKey is the secret that ends the trigger URL; empty: none is asked for.
+	TriggerKey string
+	// Ready says what is missing, by part; empty when nothing is.
+	Ready func(context.Context) map[string]string
+}
+
+// NewHandler is everything that is served over HTTP. Triggers are the one path that is asked thousands of times a second:
+// they go past the router.
+func NewHandler(t *Triggers, m *Metrics, o HandlerOptions) http.Handler {
+	e := &triggerEndpoint{triggers: t, metrics: m, key: sha256.Sum256([]byte(o.TriggerKey)), keyed: o.TriggerKey != ""}
+	router := chi.NewRouter()
+	router.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	router.Get("/readyz", func(w http.ResponseWriter, r *http.Request) { writeReadiness(w, o.Ready(r.Context())) })
+	router.Method(http.MethodGet, "/metrics", m.handler())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path, ok := strings.CutPrefix(r.URL.Path, "/trigger"); ok && (path == "" || path[0] == '/') {
+			e.serve(w, r, strings.TrimPrefix(path, "/"))
+			return
+		}
+		router.ServeHTTP(w, r)
+	})
+}
+
+// NewServer is a server with time-outs for each part of a request. A trigger comes over a connection of its own, and is
+// answered within MistServer's 5 s or not at all.
+func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// triggerEndpoint is POST /trigger.
+type triggerEndpoint struct {
+	triggers *Triggers
+	metrics  *Metrics
+	key      [sha256.Size]byte
+	keyed    bool
+}
+
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// serve answers a trigger. What is wrong with the request is answered in MistServer's words too, as a deny where the
+// trigger gates: a status other than 2xx would make it use its own default.
+func (e *triggerEndpoint) serve(w http.ResponseWriter, r *http.Request, key string) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "MistServer sends its triggers with POST", http.StatusMethodNotAllowed)
+		e.metrics.problem(otherType, MethodWrong)
+		return
+	}
+	c := Call{
+		Type:     mist.Type(header(r, "X-Trigger")),
+		UUID:     header(r, "X-Trigger-Uuid"),
+		Instance: header(r, "X-Instance"),
+		Name:     header(r, "X-Name"),
+	}
+	buffer := bodies.Get().(*bytes.Buffer)
+	buffer.Reset()
+	defer bodies.Put(buffer)
+	switch {
+	case c.Type == "":
+		c.Problem = TypeMissing
+	case !e.keyFits(key):
+		c.Problem = KeyWrong
+	default:
+		c.Problem = readBody(w, r, buffer)
+		c.Body = buffer.Bytes()
+	}
+	answer := e.triggers.Answer(r.Context(), &c)
+	h := w.Header()
+	h["Content-Type"] = plainText
+	if c.Problem != 0 {
+		h.Set("X-Authhook-Problem", c.Problem.String())
+	}
+	_, _ = io.WriteString(w, answer)
+}
+
+var plainText = []string{"text/plain; charset=utf-8"}
+
+// header is the value of a header, by its canonical name.
+func header(r *http.Request, canonical string) string {
+	if v := r.Header[canonical]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// keyFits compares in a time that says nothing about the key.
+func (e *triggerEndpoint) keyFits(key string) bool {
+	if !e.keyed {
+		return true
+	}
+	given := sha256.Sum256([]byte(key))
+	return subtle.ConstantTimeCompare(given[:], e.key[:]) == 1
+}
+
+// readBody reads a trigger's body, within its time and size.
+func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) Problem {
+	if r.ContentLength > MaxBody {
+		return BodyTooLarge
+	}
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(bodyTime))
+	n, err := into.ReadFrom(io.LimitReader(r.Body, MaxBody+1))
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return BodySlow
+	case err != nil:
+		return BodyBroken
+	case n > MaxBody:
+		return BodyTooLarge
+	}
+	return 0
+}
+
+func writeReadiness(w http.ResponseWriter, missing map[string]string) {
+	w.Header().Set("Content-Type", "application/json")
+	if len(missing) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(struct {
+		Ready   bool              `json:"ready"`
+		Missing map[string]string `json:"missing,omitempty"`
+	}{len(missing) == 0, missing})
+}

@@ -1,0 +1,107 @@
+package webhook
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"authhook/internal/mist"
+	"authhook/internal/policy"
+)
+
+// otherType is the label of a trigger type that nobody knows: its name is a stranger's to choose.
+const otherType mist.Type = "other"
+
+// Metrics counts what happens. No label holds anything that a stranger, a user or an operator chooses.
+type Metrics struct {
+	registry  *prometheus.Registry
+	decisions map[mist.Type]*[256]prometheus.Counter // by reason
+	triggers  map[mist.Type]prometheus.Counter
+	problems  *prometheus.CounterVec
+	socket    *prometheus.CounterVec
+	repeats   prometheus.Counter
+	seconds   prometheus.Histogram
+}
+
+// NewMetrics makes Metrics, all at zero.
+func NewMetrics() *Metrics {
+	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authhook_decisions_total", Help: "Decisions, by the trigger that asked and the reason.",
+	}, []string{"trigger", "reason"})
+	triggers := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authhook_triggers_total", Help: "Triggers about which nothing is decided, by type.",
+	}, []string{"trigger"})
+	m := &Metrics{
+		registry:  prometheus.NewRegistry(),
+		decisions: make(map[mist.Type]*[256]prometheus.Counter),
+		triggers:  make(map[mist.Type]prometheus.Counter),
+		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "authhook_trigger_problems_total", Help: "Triggers that could not be taken as they came, by type and problem.",
+		}, []string{"trigger", "problem"}),
+		socket: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "authhook_socket_problems_total", Help: "Connections of authhook-trigger that got no answer, by problem.",
+		}, []string{"problem"}),
+		repeats: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "authhook_repeated_triggers_total", Help: "Triggers that had been asked before, and were answered alike.",
+		}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "authhook_decision_seconds", Help: "How long decisions took.",
+			Buckets: []float64{.000002, .000005, .00001, .00005, .0001, .001, .005, .01, .05, .1, .5, 1, 2, 5},
+		}),
+	}
+	gates := []mist.Type{
+		mist.TypeUserNew, mist.TypeConnOpen, mist.TypeConnPlay, mist.TypePlayRewrite, mist.TypeStreamPush,
+		mist.TypePushRewrite, mist.TypeRTMPPushRewrite,
+	}
+	for _, t := range gates {
+		byReason := new([256]prometheus.Counter)
+		for _, r := range policy.Reasons() {
+			byReason[r] = decisions.WithLabelValues(string(t), r.String())
+		}
+		m.decisions[t] = byReason
+	}
+	for _, t := range mist.Types() {
+		if m.decisions[t] == nil {
+			m.triggers[t] = triggers.WithLabelValues(string(t))
+		}
+	}
+	m.registry.MustRegister(decisions, triggers, m.problems, m.socket, m.repeats, m.seconds,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Registry is where other parts register what they count.
+func (m *Metrics) Registry() prometheus.Registerer { return m.registry }
+
+func (m *Metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// decided counts a decision, once for each event.
+func (m *Metrics) decided(t mist.Type, r policy.Reason, took time.Duration, repeated bool) {
+	if repeated {
+		m.repeats.Inc()
+		return
+	}
+	m.decisions[t][r].Inc()
+	m.seconds.Observe(took.Seconds())
+}
+
+// passed counts a trigger about which nothing is decided.
+func (m *Metrics) passed(t mist.Type) {
+	m.triggers[t].Inc()
+}
+
+// problem counts a trigger that could not be taken as it came.
+func (m *Metrics) problem(t mist.Type, p Problem) {
+	if !mist.Known(t) {
+		t = otherType
+	}
+	m.problems.WithLabelValues(string(t), p.String()).Inc()
+}
+
+// socketProblem counts a connection of authhook-trigger that got no answer.
+func (m *Metrics) socketProblem(kind string) { m.socket.WithLabelValues(kind).Inc() }

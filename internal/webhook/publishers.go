@@ -1,0 +1,54 @@
+package webhook
+
+import (
+	"context"
+	"strings"
+
+	"authhook/internal/credential"
+	"authhook/internal/mist"
+	"authhook/internal/policy"
+)
+
+// push answers the three triggers that gate publishing. RTMP asks all of them, in this order: RTMP_PUSH_REWRITE,
+// PUSH_REWRITE, STREAM_PUSH; each must hold by itself, since an operator may have set only one.
+func (t *Triggers) push(ctx context.Context, c *Call) string {
+	r := policy.Request{Action: policy.Push}
+	var url string
+	if c.Problem == 0 {
+		p, err := mist.Parse(c.Type, c.Body)
+		switch p := p.(type) {
+		case mist.StreamPush:
+			url, r.Stream, r.Address, r.Connector = p.URL, p.Stream, p.Address, p.Connector
+		case mist.PushRewrite:
+			url, r.Stream, r.Address = p.URL, p.Stream, p.Address
+		case mist.RTMPPushRewrite:
+			url, r.Address = p.URL, p.Address
+		default:
+			t.unreadable(c, err)
+		}
+		// No session id vouches for a push. MistServer's own URLs hold no line break, so one that does may have moved
+		// the rest.
+		r.Invalid = hasLineBreak(url) || hasLineBreak(r.Stream)
+	}
+	var inPath bool
+	r.Presented, inPath = presentedInPath(url)
+	if c.Type != mist.TypeStreamPush {
+		switch {
+		case inPath: // the key stands where the stream's name would
+			r.Stream, r.StreamOfCredential = "", true
+		case c.Type == mist.TypeRTMPPushRewrite:
+			r.Stream = strings.ToLower(credential.LastPathElement(url))
+		}
+	}
+	d := t.decide(ctx, c, &r)
+	switch {
+	case c.Type == mist.TypeStreamPush:
+		return answerAllow(d.Allow)
+	case !d.Allow:
+		return "" // denies (PUSH_REWRITE, RTMP_PUSH_REWRITE)
+	case c.Type == mist.TypePushRewrite:
+		return d.Stream
+	default:
+		return url
+	}
+}

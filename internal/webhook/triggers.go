@@ -1,0 +1,177 @@
+package webhook
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"time"
+
+	"authhook/internal/mist"
+	"authhook/internal/policy"
+)
+
+// Decider decides requests.
+type Decider interface {
+	Decide(context.Context, *policy.Request) (decision policy.Decision, repeated bool)
+	// Seen says whether an event was told of before, and remembers it.
+	Seen(context.Context, policy.EventID) bool
+}
+
+// Sessions is told what becomes of sessions. It does not make its caller wait.
+type Sessions interface {
+	Record(policy.Session)
+}
+
+// Call is one trigger as a media server sends it, over whichever way.
+type Call struct {
+	Type mist.Type
+	// UUID is the same for every attempt of one event.
+	UUID string
+	// Instance is the server process; Name the node's configured name, empty when it has none.
+	Instance, Name string
+	Body           []byte
+	// Problem says why Body is not the whole payload; zero when it is.
+	Problem Problem
+}
+
+// Triggers answers MistServer's triggers.
+type Triggers struct {
+	decider  Decider
+	sessions Sessions
+	metrics  *Metrics
+	log      *slog.Logger
+	node     string
+	mode     mist.SessionMode
+	checkID  bool
+	now      func() time.Time
+	seed     maphash.Seed
+}
+
+// TriggerOptions are the settings of Triggers.
+type TriggerOptions struct {
+	// Node is the name of a media server that sends none.
+	Node string
+	// SessionMode is MistServer's sessionViewerMode, 0 to 15; nil when it is not known. When it is, a session id that
+	// MistServer would not compute makes the payload invalid.
+	SessionMode *int
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+// NewTriggers makes Triggers.
+func NewTriggers(d Decider, s Sessions, m *Metrics, log *slog.Logger, o TriggerOptions) *Triggers {
+	t := &Triggers{decider: d, sessions: s, metrics: m, log: log, node: o.Node, now: o.Now, seed: maphash.MakeSeed()}
+	if o.Now == nil {
+		t.now = time.Now
+	}
+	if o.SessionMode != nil {
+		t.checkID, t.mode = true, mist.SessionMode(*o.SessionMode)
+	}
+	return t
+}
+
+// Answer answers a trigger. It always has an answer: what cannot be read is denied where the trigger gates, and passed
+// where it does not.
+func (t *Triggers) Answer(ctx context.Context, c *Call) string {
+	if c.Name == "" {
+		c.Name = t.node
+	}
+	switch c.Type {
+	case "":
+		t.metrics.problem(c.Type, TypeMissing)
+		return no
+	case mist.TypeUserNew:
+		return t.userNew(ctx, c)
+	case mist.TypePlayRewrite:
+		return t.playRewrite(ctx, c)
+	case mist.TypeConnOpen, mist.TypeConnPlay:
+		return t.connection(ctx, c)
+	case mist.TypeStreamPush, mist.TypePushRewrite, mist.TypeRTMPPushRewrite:
+		return t.push(ctx, c)
+	case mist.TypeUserEnd:
+		return t.userEnd(ctx, c)
+	default:
+		return t.pass(c)
+	}
+}
+
+// decide asks for a decision about a request of a call, and leaves word of it.
+func (t *Triggers) decide(ctx context.Context, c *Call, r *policy.Request) policy.Decision {
+	r.Event = policy.EventID{UUID: c.UUID, Digest: t.digest(c)}
+	r.Node, r.Instance = c.Name, c.Instance
+	if c.Problem != 0 {
+		r.Invalid = true
+		t.metrics.problem(c.Type, c.Problem)
+	}
+	began := t.now()
+	d, repeated := t.decider.Decide(ctx, r)
+	took := t.now().Sub(began)
+	t.metrics.decided(c.Type, d.Reason, took, repeated)
+	t.record(c, r, &d, repeated, began)
+	t.logDecision(ctx, c, r, &d, repeated, took)
+	return d
+}
+
+// digest tells events apart that share a UUID. The seed is this process's own, so no viewer can aim at a collision.
+func (t *Triggers) digest(c *Call) uint64 {
+	var h maphash.Hash
+	h.SetSeed(t.seed)
+	_, _ = h.WriteString(string(c.Type))
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(c.Instance)
+	_ = h.WriteByte(0)
+	_, _ = h.Write(c.Body)
+	return h.Sum64()
+}
+
+// record leaves a viewer's session to be remembered, once for each event.
+func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeated bool, at time.Time) {
+	if r.Action != policy.Watch || repeated || r.Invalid {
+		return
+	}
+	s := policy.Session{
+		Node: r.Node, ID: r.Session, Instance: r.Instance, State: policy.SessionDenied, Stream: r.Stream,
+		Address: r.Address, Connector: r.Connector, User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
+		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: at, Until: d.Until,
+	}
+	if d.Allow {
+		s.State = policy.SessionOpen
+	}
+	t.sessions.Record(s)
+	for _, k := range d.Kicked {
+		t.log.Info("session lost its place to a newer one", "node", k.Node, "session", short(k.Session), "user", d.User)
+	}
+}
+
+// logDecision writes the one line of a decision.
+func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, d *policy.Decision, repeated bool, took time.Duration) {
+	if !t.log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	var room [12]slog.Attr
+	attrs := append(room[:0],
+		slog.Bool("allow", d.Allow),
+		slog.String("reason", d.Reason.String()),
+		slog.String("trigger", string(c.Type)),
+		slog.String("stream", r.Stream),
+		slog.String("node", r.Node),
+		slog.String("address", addressText(r.Address)),
+		slog.Int64("us", took.Microseconds()),
+	)
+	if r.Connector != "" {
+		attrs = append(attrs, slog.String("connector", r.Connector))
+	}
+	if r.Session != "" {
+		attrs = append(attrs, slog.String("session", short(r.Session)))
+	}
+	if d.User != "" {
+		attrs = append(attrs, slog.String("user", d.User))
+	}
+	if c.Problem != 0 {
+		attrs = append(attrs, slog.String("problem", c.Problem.String()))
+	}
+	if repeated {
+		attrs = append(attrs, slog.Bool("repeated", true))
+	}
+	t.log.LogAttrs(ctx, slog.LevelInfo, "decision", attrs...)
+}
