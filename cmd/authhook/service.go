@@ -59,8 +59,8 @@ type service struct {
 const (
 	// shutdownTime is what requests under way are given to end.
 	shutdownTime = 5 * time.Second
-	// loadTimeout bounds one read of facts, so that authhook-trigger, which waits for 2 s, gets an answer.
-	loadTimeout = 1500 * time.Millisecond
+	// loadTimeout bounds one read of facts, so that authhook-trigger, which waits for less than 2 s, gets an answer.
+	loadTimeout = 1200 * time.Millisecond
 	// catalogRetry is how long it is until a catalog that could not be read is tried again.
 	catalogRetry = time.Second
 )

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"authhook/internal/mist/recording"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const exampleCatalog = "../../examples/catalog.yaml"
+
+// authhook runs the command line, and returns what it said and its exit code.
+func authhook(t *testing.T, args ...string) (out, errOut string, code int) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(t.Context(), args, &o, &e)
+	return o.String(), e.String(), code
+}
+
+// mustAuthhook is authhook where it has to succeed.
+func mustAuthhook(t *testing.T, args ...string) string {
+	t.Helper()
+	out, errOut, code := authhook(t, args...)
+	require.Zero(t, code, errOut)
+	return out
+}
+
+// output is written to by a service while a test reads it.
+type output struct {
+	mu      sync.Mutex
+	b       bytes.Buffer
+	changed chan struct{}
+}
+
+func newOutput() *output { return &output{changed: make(chan struct{}, 1)} }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.changed <- struct{}{}:
+	default:
+	}
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// find waits until the output holds the pattern, and returns its first group.
+func (o *output) find(t *testing.T, pattern string) string {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	for {
+		if m := re.FindStringSubmatch(o.String()); m != nil {
+			return m[1]
+		}
+		select {
+		case <-o.changed:
+		case <-t.Context().Done():
+			t.Fatalf("no %q in %s", pattern, o)
+		}
+	}
+}
+
+// served is a running service.
+type served struct {
+	url      string
+	out, log *output
+	stop     func() int // and returns its exit code
+}
+
+func serveForTest(t *testing.T, args ...string) *served {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &served{out: newOutput(), log: newOutput()}
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...), s.out, s.log)
+		s.out.Write([]byte("\nexited\n"))
+	}()
+	var once sync.Once
+	last := 0
+	s.stop = func() int {
+		once.Do(func() {
+			cancel()
+			last = <-code
+		})
+		return last
+	}
+	t.Cleanup(func() { s.stop() })
+	found := s.out.find(t, `(?m)answers on (\S+)$|^(exited)$`)
+	require.NotEmpty(t, found, s.log.String())
+	s.url = "http://" + found
+	return s
+}
+
+// ask sends a trigger and returns the answer.
+func (s *served) ask(t *testing.T, trigger, uuid, body string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/trigger", strings.NewReader(body))
+	require.NoError(t, err)
+	r.Close = true // as MistServer does
+	r.Header.Set("X-Trigger", trigger)
+	r.Header.Set("X-Trigger-UUID", uuid)
+	answer, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, answer.Body.Close()) }()
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func emptyDatabase(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "authhook.db") }
+
+// The way of the README: start, see a recorded viewer let in, make a key, see it let in, start again.
+func TestServeFromAnEmptyDirectory(t *testing.T) {
+	db := emptyDatabase(t)
+	recorded, err := recording.Read("USER_NEW")
+	require.NoError(t, err)
+	s := serveForTest(t, "--database-url", db, "--catalog", exampleCatalog)
+	assert.Equal(t, "true", s.ask(t, "USER_NEW", "u1", string(recorded.Body)))
+	shown := s.out.find(t, `printf '([^']+)'`)
+	assert.Equal(t, string(recorded.Body), strings.ReplaceAll(shown, `\n`, "\n"), "what is shown is what was recorded")
+
+	key := strings.TrimSpace(mustAuthhook(t, "token", "alice", "--create", "--plan", "gold", "--for", "1h", "--database-url", db))
+	body := "movie\n192.0.2.1\n" + key + "\nHLS\nhttp://h/\n" + strings.Repeat("ab", 32) + "\nfalse"
+	assert.Equal(t, "true", s.ask(t, "USER_NEW", "u2", body), "a key that another process made is good at once")
+	assert.Zero(t, s.stop(), s.log.String())
+
+	again := serveForTest(t, "--database-url", db)
+	assert.Equal(t, "true", again.ask(t, "USER_NEW", "u3", body))
+	assert.NotContains(t, s.log.String()+again.log.String(), key)
+}
+
+func TestBadSettingsAreNamedAndChangeNothing(t *testing.T) {
+	dir := t.TempDir()
+	db := "sqlite:" + filepath.Join(dir, "authhook.db")
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	bad := file("bad.yaml", "plans:\n  - {key: gold, max_concurrent: -1}\nstreams: []\n")
+	tests := []struct {
+		name, says string
+		args       []string
+	}{
+		{"unknown flag", "--nosuch", []string{"serve", "--nosuch"}},
+		{"open to the world without a key", "--trigger-key", []string{"serve", "--listen", "0.0.0.0:0"}},
+		{"every address", "--trigger-key", []string{"serve", "--listen", ":0"}},
+		{"short trigger key", "--trigger-key", []string{"serve", "--trigger-key", "short"}},
+		{"trigger key twice", "--trigger-key-file", []string{"serve", "--trigger-key", strings.Repeat("x", 20), "--trigger-key-file", file("key", "y")}},
+		{"empty trigger key file", "--trigger-key-file", []string{"serve", "--trigger-key-file", file("empty", "\n")}},
+		{"no port", "--listen", []string{"serve", "--listen", "127.0.0.1"}},
+		{"database of no kind", "--database-url", []string{"serve", "--database-url", "mysql://u:secret@h/d"}},
+		{"no such answer", "--on-unavailable", []string{"serve", "--on-unavailable", "maybe"}},
+		{"session mode", "--session-mode", []string{"serve", "--session-mode", "16"}},
+		{"socket mode", "--socket-mode", []string{"serve", "--socket-mode", "rw"}},
+		{"bad catalog at the start", "bad.yaml:2", []string{"serve", "--catalog", bad}},
+		{"bad catalog", "bad.yaml:2", []string{"apply", "-f", bad}},
+		{"no catalog", "nosuch.yaml", []string{"apply", "-f", filepath.Join(dir, "nosuch.yaml")}},
+		{"settings file of another kind", "YAML", []string{"serve", "--config", file("list.yaml", "- a\n- b\n")}},
+		{"settings file with a wrong name", `"listn"`, []string{"serve", "--config", file("typo.yaml", "listn: 127.0.0.1:0\n")}},
+		{"JWT that would be stored", "--jwt", []string{"token", "alice", "--jwt", "--create"}},
+		{"no address", "--address", []string{"explain", "--stream", "live"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			args := test.args
+			if !strings.Contains(strings.Join(args, " "), "--database-url") {
+				args = append(args, "--database-url", db)
+			}
+			out, errOut, code := authhook(t, args...)
+			assert.Equal(t, exitUsage, code)
+			assert.Contains(t, errOut, test.says)
+			assert.Empty(t, out)
+			assert.NotContains(t, errOut, "secret")
+			assert.NoFileExists(t, filepath.Join(dir, "authhook.db"), "nothing was begun")
+		})
+	}
+}
+
+func TestSettingsComeFromFlagsEnvironmentAndFile(t *testing.T) {
+	db := emptyDatabase(t)
+	path := filepath.Join(t.TempDir(), "authhook.yaml")
+	require.NoError(t, os.WriteFile(path, []byte("database-url: "+db+"\nlog_level: debug\n"), 0o600))
+	t.Setenv("AUTHHOOK_TRIGGER_KEY", "0123456789abcdef")
+	s := serveForTest(t, "--config", path, "--catalog", exampleCatalog)
+	assert.Contains(t, s.out.String(), "$AUTHHOOK_TRIGGER_KEY", "the key is asked for, and not shown")
+	assert.NotContains(t, s.out.String(), "0123456789abcdef")
+	assert.FileExists(t, strings.TrimPrefix(db, "sqlite:"))
+}
+
+func TestHelpNamesEverySetting(t *testing.T) {
+	out, _, code := authhook(t, "serve", "--help")
+	assert.Zero(t, code)
+	for _, name := range []string{
+		"LISTEN", "SOCKET", "SOCKET_MODE", "DATABASE_URL", "DATABASE_URL_FILE", "CATALOG", "TRIGGER_KEY", "TRIGGER_KEY_FILE",
+		"ON_UNAVAILABLE", "NODE", "SESSION_MODE", "FACTS_FRESH", "FACTS_STALE", "FACTS_ENTRIES", "LOG_LEVEL", "LOG_FORMAT", "CONFIG",
+	} {
+		assert.Contains(t, out, "$AUTHHOOK_"+name)
+	}
+	version, _, code := authhook(t, "--version")
+	assert.Zero(t, code)
+	assert.Equal(t, "authhook dev\n", version)
+}
+
+func TestApplySaysWhatItDid(t *testing.T) {
+	db := emptyDatabase(t)
+	apply := func(more ...string) string {
+		return mustAuthhook(t, append([]string{"apply", "-f", exampleCatalog, "--database-url", db}, more...)...)
+	}
+	assert.Contains(t, apply("--dry-run"), "good: 2 plans")
+	assert.NoFileExists(t, strings.TrimPrefix(db, "sqlite:"))
+	assert.Contains(t, apply(), "applied: 2 plans")
+	assert.Contains(t, apply(), "unchanged: 2 plans")
+	assert.Equal(t, "the database is up to date\n", mustAuthhook(t, "migrate", "--database-url", db))
+}
+
+func TestExplainHasNoEffect(t *testing.T) {
+	db := emptyDatabase(t)
+	mustAuthhook(t, "apply", "-f", exampleCatalog, "--database-url", db)
+	key := strings.TrimSpace(mustAuthhook(t, "token", "bob", "--create", "--plan", "basic", "--database-url", db))
+	explain := func(args ...string) string {
+		return mustAuthhook(t, append([]string{"explain", "--address", "192.0.2.1", "--database-url", db}, args...)...)
+	}
+	movie := explain("--stream", "movie_sd", "--token", key)
+	assert.Regexp(t, `(?m)^entitlement +allow +ent_`, movie)
+	assert.Regexp(t, `(?m)^concurrency +pass +0 other sessions`, movie)
+	assert.Regexp(t, `(?m)^allow +entitled$`, movie)
+	assert.Equal(t, movie, explain("--stream", "movie_sd", "--token", key), "no place was taken")
+	assert.NotContains(t, movie, key)
+	for range 2 {
+		assert.Contains(t, explain("--stream", "live+fight", "--token", key), "would begin now")
+	}
+	assert.Regexp(t, `(?m)^deny +stream_closed$`, explain("--stream", "archive", "--token", key))
+	assert.Regexp(t, `(?m)^deny +credential_unknown$`, explain("--stream", "movie_sd", "--token", "ak_"+strings.Repeat("A", 26)))
+	assert.Regexp(t, `(?m)^allow +public$`, explain("--stream", "live+fight", "--at", "2026-12-24T20:30:00Z"))
+}
+
+func TestTokenNeedsAUser(t *testing.T) {
+	db := emptyDatabase(t)
+	mustAuthhook(t, "apply", "-f", exampleCatalog, "--database-url", db)
+	_, errOut, code := authhook(t, "token", "nobody", "--database-url", db)
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, errOut, "--create")
+	_, errOut, code = authhook(t, "token", "alice", "--create", "--plan", "platinum", "--database-url", db)
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, errOut, "platinum")
+	assert.Regexp(t, `^ak_[A-Z2-7]{26}\n$`, mustAuthhook(t, "token", "alice", "--create", "--database-url", db))
+	assert.Contains(t, mustAuthhook(t, "token", "alice", "--address", "192.0.2.9", "--database-url", db), "bound to alice")
+	assert.Regexp(t, `(?m)^user +alice$`, mustAuthhook(t, "explain", "--stream", "movie", "--address", "192.0.2.9", "--connector", "RTSP", "--database-url", db))
+}
+
+func TestTokenSignsAJWT(t *testing.T) {
+	db := emptyDatabase(t)
+	path := filepath.Join(t.TempDir(), "catalog.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`
+plans: [{key: gold}]
+streams: [{match: movie, access: entitled, plans: [gold]}, {match: club, access: authenticated}]
+jwt: {keys: [{kid: site, alg: HS256, secret: 0123456789abcdef0123456789abcdef}]}
+`), 0o600))
+	mustAuthhook(t, "apply", "-f", path, "--database-url", db)
+	mustAuthhook(t, "token", "alice", "--create", "--database-url", db)
+	token := strings.TrimSpace(mustAuthhook(t, "token", "alice", "--jwt", "--streams", "club", "--database-url", db))
+	explain := func(stream, token string) string {
+		return mustAuthhook(t, "explain", "--stream", stream, "--token", token, "--address", "192.0.2.1", "--database-url", db)
+	}
+	assert.Regexp(t, `(?m)^allow +authenticated$`, explain("club", token))
+	assert.Regexp(t, `(?m)^deny +credential_wrong_stream$`, explain("movie", token))
+	assert.Regexp(t, `(?m)^deny +credential_unknown$`, explain("club", token[:len(token)-4]+"AAAA"))
+}
