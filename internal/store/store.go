@@ -17,6 +17,9 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrUnavailable: the database could not be reached, was too slow, or refused. Not a verdict: try again.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrFeedGap: entries of the change feed after the asked number are missing (cut off, or never there). Whoever
+	// follows the feed must drop everything and begin again at its end.
+	ErrFeedGap = errors.New("change feed has a gap")
 )
 
 // ChangeKind says what a change was about.

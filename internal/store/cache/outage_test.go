@@ -1,0 +1,92 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"authhook/internal/store"
+	"authhook/internal/store/cache"
+)
+
+func TestAnOutageUsesKnownFacts(t *testing.T) {
+	away := errors.New("connection refused")
+	o := cache.Options{FreshFor: time.Minute, StaleFor: 10 * time.Minute, AbsentFor: 5 * time.Second}
+	inBubble(t, o, func(t *testing.T, s *source, c *cache.Cache) {
+		_, known := byCredential(t, c, 1)
+		byCredential(t, c, 77)
+		byCredential(t, c, 2)
+		s.before = func(context.Context) error { return away }
+		c.ChangedUser(userOf(2))
+
+		time.Sleep(time.Minute)
+		_, user := byCredential(t, c, 1)
+		require.Same(t, known, user)
+		_, _, err := c.FactsByCredential(t.Context(), hashOf(3))
+		require.ErrorIs(t, err, away, "nothing is known of this one")
+		_, _, err = c.FactsByCredential(t.Context(), hashOf(77))
+		require.ErrorIs(t, err, away, "an absence is not held through an outage")
+		_, _, err = c.FactsByCredential(t.Context(), hashOf(2))
+		require.ErrorIs(t, err, away, "what is known to have changed is not used")
+
+		time.Sleep(10*time.Minute - time.Nanosecond)
+		byCredential(t, c, 1)
+		time.Sleep(time.Nanosecond)
+		_, _, err = c.FactsByCredential(t.Context(), hashOf(1))
+		require.ErrorIs(t, err, away, "too old even for an outage")
+	})
+}
+
+func TestAnOutageEndsWithTheFirstRead(t *testing.T) {
+	inBubble(t, cache.Options{FreshFor: time.Minute}, func(t *testing.T, s *source, c *cache.Cache) {
+		byCredential(t, c, 1)
+		byCredential(t, c, 2)
+		hangs := true
+		s.before = func(ctx context.Context) error {
+			if hangs {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		time.Sleep(time.Minute)
+		byCredential(t, c, 1) // waits for the load's deadline
+		s.loads()
+		began := time.Now()
+		for range 1000 {
+			byCredential(t, c, 1)
+			byCredential(t, c, 2)
+		}
+		require.Zero(t, time.Since(began), "an asker waited although the source is known to be away")
+		synctest.Wait()
+		require.Equal(t, "1 by credential, 0 by user", s.loads(), "one probe")
+
+		time.Sleep(2 * time.Second) // the probe's deadline
+		synctest.Wait()
+		hangs = false
+		s.setUser(userOf(1), 2)
+		s.setUser(userOf(2), 2)
+		byCredential(t, c, 1) // answered from memory, and probes
+		synctest.Wait()
+		_, user := byCredential(t, c, 1)
+		require.EqualValues(t, 2, user.Used)
+		_, user = byCredential(t, c, 2)
+		require.EqualValues(t, 2, user.Used)
+	})
+}
+
+func TestStaleForCanBeNothing(t *testing.T) {
+	inBubble(t, cache.Options{FreshFor: time.Minute, StaleFor: -1}, func(t *testing.T, s *source, c *cache.Cache) {
+		byCredential(t, c, 1)
+		s.before = func(context.Context) error { return store.ErrUnavailable }
+		time.Sleep(time.Minute - time.Nanosecond)
+		byCredential(t, c, 1)
+		time.Sleep(time.Nanosecond)
+		_, _, err := c.FactsByCredential(t.Context(), hashOf(1))
+		require.ErrorIs(t, err, store.ErrUnavailable)
+	})
+}
