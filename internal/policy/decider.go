@@ -2,6 +2,8 @@ package policy
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -13,9 +15,10 @@ type Options struct {
 	// LeaseFor is how long a session keeps its place under a plan's limit when nobody renews or releases it.
 	// Default: 12 h.
 	LeaseFor time.Duration
-	// Timeout bounds what a decision may wait for, all in all. Default: 3 s, as MistServer waits for 5 s.
+	// Timeout bounds each wait for the store, other than for facts. Default: 1 s: MistServer waits for 5 s, and
+	// authhook-trigger for 2 s.
 	Timeout time.Duration
-	// RememberEvents is how long the answer to one event stays known. Default: 1 min.
+	// RememberEvents is how long the answer to one event stays known. Default: 30 s: MistServer asks for 25.
 	RememberEvents time.Duration
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
@@ -43,10 +46,10 @@ func NewDecider(source Source, leases Leases, previews Previews, o Options) *Dec
 		o.LeaseFor = 12 * time.Hour
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 3 * time.Second
+		o.Timeout = time.Second
 	}
 	if o.RememberEvents == 0 {
-		o.RememberEvents = time.Minute
+		o.RememberEvents = 30 * time.Second
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -81,6 +84,15 @@ func (d *Decider) Decide(ctx context.Context, r *Request) (decision Decision, re
 	return decision, repeated
 }
 
+// Seen says whether this event was told of before, and remembers it: for an event that wants no decision.
+func (d *Decider) Seen(ctx context.Context, id EventID) bool {
+	if id.UUID == "" {
+		return false
+	}
+	_, repeated, _ := d.repeats.once(ctx, id, d.options.Now(), func() Decision { return Decision{} })
+	return repeated
+}
+
 func (d *Decider) unavailable() Decision {
 	return Decision{Allow: d.options.AllowUnavailable, Reason: Unavailable}
 }
@@ -94,8 +106,16 @@ func (d *Decider) decide(ctx context.Context, r *Request, now time.Time) Decisio
 	if err := d.facts(ctx, book, r, now, &f); err != nil {
 		return d.unavailable()
 	}
+	if r.StreamOfCredential {
+		if reason := takeStream(r, &f); reason != 0 {
+			return Decision{Reason: reason}
+		}
+	}
 	decision := Evaluate(r, &f, now)
 	switch {
+	case r.Action == Push && decision.Allow:
+		decision.Stream = r.Stream
+		return decision
 	case r.Action != Watch:
 		return decision
 	case decision.MayPreview:
@@ -132,6 +152,9 @@ const (
 
 // needsFacts says whether a decision depends on who asks.
 func needsFacts(r *Request, c *Catalog, now time.Time) need {
+	if r.StreamOfCredential && !r.Invalid {
+		return must
+	}
 	stream := c.Stream(r.Stream)
 	if r.Invalid || stream == nil {
 		return no
@@ -168,7 +191,14 @@ func (d *Decider) identify(ctx context.Context, book *rulebook, r *Request, f *F
 	case p.JWT != "":
 		f.CredentialFault = CredentialUnknown
 		if book.verifier != nil {
-			f.Credential, f.CredentialFault, _ = book.verifier.VerifyJWT(p.JWT)
+			var detail string
+			f.Credential, f.CredentialFault, detail = book.verifier.VerifyJWT(p.JWT)
+			switch {
+			case f.CredentialFault == Unavailable:
+				return errors.New(detail)
+			case f.Credential == nil && f.CredentialFault == 0:
+				f.CredentialFault = CredentialUnknown
+			}
 		}
 	case p.Key != CredentialHash{}:
 		f.Credential, f.User, err = d.source.FactsByCredential(ctx, p.Key)
@@ -184,6 +214,23 @@ func (d *Decider) identify(ctx context.Context, book *rulebook, r *Request, f *F
 		f.User, err = d.source.FactsByUser(ctx, f.Credential.User)
 	}
 	return err
+}
+
+// takeStream gives a push the stream that its credential was given out for. The reason says why there is none.
+func takeStream(r *Request, f *Facts) Reason {
+	switch c := f.Credential; {
+	case r.Invalid:
+		return PayloadInvalid
+	case c == nil && f.CredentialFault != 0:
+		return f.CredentialFault
+	case c == nil:
+		return CredentialMissing
+	case len(c.Streams) != 1 || strings.HasSuffix(c.Streams[0], "*"):
+		return PublisherDenied
+	default:
+		r.Stream = c.Streams[0]
+		return 0
+	}
 }
 
 // beginPreview begins the viewer's preview, or finds the one that has begun, and decides again.
@@ -214,6 +261,10 @@ func (d *Decider) takePlace(ctx context.Context, r *Request, decision Decision, 
 		decision.Kicked = kicked
 		return decision
 	}
-	decision.Allow, decision.Reason, decision.Until, decision.Tags = false, ConcurrencyLimit, time.Time{}, nil
+	decision.overLimit()
 	return decision
 }
+
+// overLimit turns an allow into the denial of a session that found no place. Until stays: what changes the allow then may
+// change the denial too (a window opens, a plan without limits begins).
+func (d *Decision) overLimit() { d.Allow, d.Reason, d.Tags = false, ConcurrencyLimit, nil }

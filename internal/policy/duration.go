@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,11 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	if days, ok := strings.CutSuffix(s, "d"); ok && err != nil {
 		var n float64
 		n, err = strconv.ParseFloat(days, 64)
-		v = time.Duration(n * 24 * float64(time.Hour))
+		n *= 24 * float64(time.Hour)
+		if err == nil && !(n < math.MaxInt64) { // not a number, or too many: what a conversion makes of it depends on the machine
+			err = strconv.ErrRange
+		}
+		v = time.Duration(n)
 	}
 	if err != nil {
 		return fmt.Errorf("%q is not a duration: write it like 60s, 72h or 30d", s)

@@ -63,18 +63,17 @@ func (c *cover) until() time.Time {
 	return c.entitlement.Until
 }
 
-// better says whether c is to be preferred: in force over in grace, without limits over with, then the higher rank.
+// better says whether c is to be preferred: in force over in grace, the right to a stream or tag over a plan (it takes no
+// place under the plan's limits), then the higher rank.
 func (c *cover) better(than *cover) bool {
 	if c.standing != than.standing {
 		return c.standing > than.standing
 	}
-	if l, t := c.plan.limited(), than.plan.limited(); l != t {
-		return t
+	if (c.plan == nil) != (than.plan == nil) {
+		return c.plan == nil
 	}
 	return c.plan.rank() > than.plan.rank()
 }
-
-func (p *Plan) limited() bool { return p != nil && (p.MaxConcurrent > 0 || p.QuotaMinutes > 0) }
 
 func (p *Plan) rank() int {
 	if p == nil {

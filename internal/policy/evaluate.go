@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -131,7 +132,7 @@ func (q *question) streamKnown() bool {
 
 // streamNotClosed holds for viewers. Publishing has a switch of its own.
 func (q *question) streamNotClosed() bool {
-	if q.access == AccessClosed && q.r.Action == Watch {
+	if q.access == AccessClosed && q.r.Action.byViewer() {
 		return q.deny(StreamClosed)
 	}
 	return false
@@ -149,15 +150,13 @@ func (q *question) addressAllowed() bool {
 		}
 		return q.deny(AddressDenied)
 	}
-	a = a.Unmap()
-	contains := func(p netip.Prefix) bool { return p.Contains(a) }
-	if slices.ContainsFunc(s.DenyAddresses, contains) {
+	if anyContains(s.DenyAddresses, a) {
 		if q.explaining {
 			q.find("%s is among deny_addresses", a)
 		}
 		return q.deny(AddressDenied)
 	}
-	if len(s.AllowAddresses) > 0 && !slices.ContainsFunc(s.AllowAddresses, contains) {
+	if len(s.AllowAddresses) > 0 && !anyContains(s.AllowAddresses, a) {
 		if q.explaining {
 			q.find("%s is not among allow_addresses", a)
 		}
@@ -166,13 +165,25 @@ func (q *question) addressAllowed() bool {
 	return false
 }
 
+// anyContains says whether an address lies in one of the prefixes. An IPv4 address in IPv6 form is the IPv4 address, in a
+// prefix as well; a zone names a link of the server's, and is no part of the address.
+func anyContains(prefixes []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool {
+		if p.Addr().Is4In6() {
+			p = netip.PrefixFrom(p.Addr().Unmap(), max(p.Bits()-96, 0))
+		}
+		return p.Contains(a)
+	})
+}
+
 // connectorAllowed holds for viewers: encoders push over what nobody may watch over. A connection that opens may be
 // either's, so it is judged when it plays.
 func (q *question) connectorAllowed() bool {
 	if q.r.Action != Watch && q.r.Action != Play {
 		return false
 	}
-	if slices.Contains(q.stream.DenyConnectors, q.r.Connector) {
+	if slices.ContainsFunc(q.stream.DenyConnectors, func(c string) bool { return strings.EqualFold(c, q.r.Connector) }) {
 		if q.explaining {
 			q.find("%s is among deny_connectors", q.r.Connector)
 		}
@@ -204,7 +215,7 @@ func (q *question) public() bool {
 	switch q.r.Action {
 	case Connect, Play:
 		return q.allow(Public)
-	case Watch:
+	case Watch, Rendition:
 		return q.access == AccessPublic && q.allow(Public)
 	default:
 		return false
@@ -213,7 +224,7 @@ func (q *question) public() bool {
 
 func (q *question) credentialValid() bool {
 	c := q.f.Credential
-	if c == nil {
+	if c == nil || q.f.CredentialFault != 0 {
 		reason := q.f.CredentialFault
 		if reason == 0 {
 			reason = CredentialMissing
@@ -241,7 +252,7 @@ func (c *Credential) fault(r *Request, at time.Time) Reason {
 		return CredentialExpired
 	case len(c.Streams) > 0 && !slices.ContainsFunc(c.Streams, func(p string) bool { return MatchStream(p, r.Stream) }):
 		return CredentialWrongStream
-	case len(c.Addresses) > 0 && !slices.ContainsFunc(c.Addresses, func(p netip.Prefix) bool { return p.Contains(r.Address.Unmap()) }):
+	case len(c.Addresses) > 0 && !anyContains(c.Addresses, r.Address):
 		return CredentialWrongAddress
 	}
 	return 0
@@ -312,7 +323,7 @@ func (q *question) identify() {
 		return
 	}
 	d.User = f.User.User
-	if q.r.Action != Watch && q.r.Action != Rendition {
+	if !q.r.Action.byViewer() {
 		return
 	}
 	// What a plan gives is for a user who could use it: not for one who is suspended, on hold, or here with a

@@ -17,25 +17,24 @@ func (d *Decider) Explain(ctx context.Context, r *Request, at time.Time) (Decisi
 	if book == nil {
 		return d.unavailable(), nil, ErrNoCatalog
 	}
-	f := Facts{Catalog: book.catalog}
-	if needsFacts(r, book.catalog, at) != no {
-		if err := d.identify(ctx, book, r, &f); err != nil {
-			return d.unavailable(), nil, fmt.Errorf("read the facts: %w", err)
-		}
+	var f Facts
+	if err := d.facts(ctx, book, r, at, &f); err != nil {
+		return d.unavailable(), nil, fmt.Errorf("read the facts: %w", err)
 	}
-	stream := book.catalog.Stream(r.Stream)
-	if stream != nil && stream.Preview > 0 && r.Action == Watch {
+	decision, findings := Explain(r, &f, at)
+	if decision.MayPreview {
+		stream := book.catalog.Stream(r.Stream)
 		began, err := d.previews.Preview(ctx, previewer(r, &f), stream.Match, at, stream.previewEvery())
 		if err != nil {
 			return d.unavailable(), nil, fmt.Errorf("read the preview: %w", err)
 		}
-		f.PreviewFrom = began
-	}
-	decision, findings := Explain(r, &f, at)
-	if decision.MayPreview {
-		f.PreviewFrom = at
+		if f.PreviewFrom = began; began.IsZero() {
+			f.PreviewFrom = at
+		}
 		decision, findings = Explain(r, &f, at)
-		findings = append(findings, Finding{"preview", "allow", fmt.Sprintf("none has begun: one of %s would begin now", stream.Preview)})
+		if began.IsZero() {
+			findings = append(findings, Finding{"preview", "allow", fmt.Sprintf("none has begun: one of %s would begin now", stream.Preview)})
+		}
 	}
 	if r.Presented.JWT != "" && f.Credential == nil && book.verifier != nil {
 		_, _, detail := book.verifier.VerifyJWT(r.Presented.JWT)
@@ -54,7 +53,7 @@ func (d *Decider) Explain(ctx context.Context, r *Request, at time.Time) (Decisi
 		outcome = "allow"
 	case open >= decision.MaxConcurrent:
 		outcome = "deny"
-		decision.Allow, decision.Reason, decision.Until, decision.Tags = false, ConcurrencyLimit, time.Time{}, nil
+		decision.overLimit()
 	}
 	return decision, append(findings, Finding{"concurrency", outcome,
 		fmt.Sprintf("%d other sessions are open of the %d that plan %s permits (%s)", open, decision.MaxConcurrent, decision.Plan, decision.OnLimit)}), nil

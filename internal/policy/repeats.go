@@ -7,7 +7,7 @@ import (
 )
 
 // repeats answers the same event alike: MistServer asks up to five times about one event, while the first question may
-// still be being decided. It is an exact, bounded memory of the events of the last minutes.
+// still be being decided. It is an exact, bounded memory of the last events.
 //
 // Two generations stand in for a clock on every entry: when the young one is full or old enough it becomes the old one,
 // and what was old is forgotten.
@@ -29,7 +29,7 @@ type repeat struct {
 }
 
 // maxRepeats is how many events one generation of one shard remembers.
-const maxRepeats = 8192
+const maxRepeats = 4096
 
 // once is the decision about an event: made by decide when this is its first asker, else what that one got. The second
 // result says that it was asked before. A decision that is being made does not end with its first asker; every asker

@@ -25,6 +25,9 @@ const (
 	Push
 )
 
+// byViewer says whether it is a viewer who asks, and more than the connection is judged.
+func (a Action) byViewer() bool { return a == Watch || a == Rendition }
+
 // Request is one question of a media server.
 type Request struct {
 	Action Action
@@ -32,9 +35,13 @@ type Request struct {
 	Event EventID
 	// Node is the node's name; Instance the server process on it.
 	Node, Instance string
-	Stream         string
-	Address        netip.Addr
-	Connector      string
+	// Stream is the one asked for.
+	Stream string
+	// StreamOfCredential says of a push that its stream is the one its credential was given out for: the key stands in
+	// the URL where the stream's name would. Stream is empty then.
+	StreamOfCredential bool
+	Address            netip.Addr
+	Connector          string
 	// Session is MistServer's session id; empty where the action has none.
 	Session string
 	// Presented is the credential found in the request, before anything is known about it.
@@ -85,6 +92,8 @@ type Decision struct {
 	Plan string
 	// Tags are what the session is to be tagged with. Shared; not to be changed.
 	Tags []string
+	// Stream is the one that an allowed push goes to.
+	Stream string
 	// Rendition is the stream to be given in place of the one asked for; empty when that stands.
 	Rendition string
 	// MaxConcurrent and OnLimit are the plan's limit, to be held by a lease; 0: no limit.

@@ -25,7 +25,8 @@ func HashAddress(a netip.Addr) CredentialHash {
 }
 
 // Source is where facts are read. Its errors mean that the facts could not be read, never that there are none. What it
-// returns is shared and must not be changed.
+// returns is shared and must not be changed. It answers in a time of its own: the context of a decision that several wait
+// for has no deadline.
 type Source interface {
 	// FactsByCredential reads a stored credential and its user's facts, in one round trip. Both are nil when there is
 	// no such credential; when only the user is missing, its facts have no status.
@@ -68,7 +69,7 @@ type Previews interface {
 // Verifier verifies JSON Web Tokens.
 type Verifier interface {
 	// VerifyJWT is the credential that a token is, when its signature and form are right: its streams, addresses,
-	// From and Until are claims for Evaluate to hold the request against. Else the fault is the reason, and detail says
-	// in words what is wrong with it, without quoting the token.
+	// From and Until are claims for Evaluate to hold the request against. Else the fault is the reason ([Unavailable]
+	// while its key may yet come), and detail says in words what is wrong with it, without quoting the token.
 	VerifyJWT(token string) (c *Credential, fault Reason, detail string)
 }

@@ -58,8 +58,9 @@ func (q *question) nextBoundary() time.Time {
 			if !e.GraceFrom.IsZero() {
 				consider(e.GraceFrom.Add(time.Duration(plan.Grace)))
 			}
-			if q.quotaExhausted(plan) {
-				consider(monthOf(q.at).AddDate(0, 1, 0))
+			if plan.QuotaMinutes > 0 { // facts read just after the month turned are of a month to come
+				consider(q.f.User.UsedMonth)
+				consider(monthOf(q.f.User.UsedMonth).AddDate(0, 1, 0))
 			}
 		}
 	}
