@@ -56,7 +56,7 @@ var uuids = func() (s [4096]string) {
 
 // ask asks about the n-th event.
 func (h *house) ask(r *Request, n uint64) {
-	r.Event = EventID{uuids[n%uint64(len(uuids))], n}
+	r.Event = eventID(uuids[n%uint64(len(uuids))], n)
 	if d, repeated := h.Decide(context.Background(), r); repeated || d.Reason == Unavailable {
 		panic("this is not the decision to be measured")
 	}

@@ -72,24 +72,31 @@ func (d *Decider) Catalog() *Catalog {
 // before. Decide always answers: what cannot be found out is [Unavailable].
 func (d *Decider) Decide(ctx context.Context, r *Request) (decision Decision, repeated bool) {
 	now := d.options.Now()
-	if r.Event.UUID == "" {
+	if r.Event == (EventID{}) {
 		return d.decide(ctx, r, now), false
 	}
-	decision, repeated, err := d.repeats.once(ctx, r.Event, now, func() Decision {
-		return d.decide(context.WithoutCancel(ctx), r, now)
-	})
-	if err != nil {
-		return d.unavailable(), repeated
+	event, repeated := d.repeats.begin(r.Event, now)
+	if repeated {
+		if decision, err := event.wait(ctx); err == nil {
+			return decision, true
+		}
+		return d.unavailable(), true
 	}
-	return decision, repeated
+	defer event.done()
+	// Others may wait for this decision: it does not end with its first asker.
+	event.decision = d.decide(context.WithoutCancel(ctx), r, now)
+	return event.decision, false
 }
 
 // Seen says whether this event was told of before, and remembers it: for an event that wants no decision.
-func (d *Decider) Seen(ctx context.Context, id EventID) bool {
-	if id.UUID == "" {
+func (d *Decider) Seen(id EventID) bool {
+	if id == (EventID{}) {
 		return false
 	}
-	_, repeated, _ := d.repeats.once(ctx, id, d.options.Now(), func() Decision { return Decision{} })
+	event, repeated := d.repeats.begin(id, d.options.Now())
+	if !repeated {
+		event.done()
+	}
 	return repeated
 }
 

@@ -58,9 +58,9 @@ func TestPushToANamedStreamSaysWhich(t *testing.T) {
 
 func TestSeen(t *testing.T) {
 	h := newHouse(newWorld(), Options{})
-	assert.False(t, h.Seen(t.Context(), EventID{"u", 1}))
-	assert.True(t, h.Seen(t.Context(), EventID{"u", 1}))
-	assert.False(t, h.Seen(t.Context(), EventID{"u", 2}))
-	assert.False(t, h.Seen(t.Context(), EventID{"", 1}))
-	assert.False(t, h.Seen(t.Context(), EventID{"", 1}), "without a UUID every event is a new one")
+	assert.False(t, h.Seen(eventID("u", 1)))
+	assert.True(t, h.Seen(eventID("u", 1)))
+	assert.False(t, h.Seen(eventID("u", 2)))
+	assert.False(t, h.Seen(EventID{}))
+	assert.False(t, h.Seen(EventID{}), "without a UUID every event is a new one")
 }

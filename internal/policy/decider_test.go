@@ -193,7 +193,7 @@ func TestAddressBinding(t *testing.T) {
 
 // Where leases or previews do not answer, Decide does. (A source's loads have a deadline of their own.)
 func TestDecideAnswersInTime(t *testing.T) {
-	for _, event := range []EventID{{UUID: "u"}, {}} {
+	for _, event := range []EventID{eventID("u", 0), {}} {
 		for _, rights := range [][]change{with(plan("single")), with(minutePreview)} {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(rights...)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -14,11 +15,17 @@ import (
 // A plan's concurrency limit is not judged here, since only taking a place can tell: the decision says the limit, and
 // [Decider] takes the lease.
 func Evaluate(r *Request, f *Facts, at time.Time) Decision {
-	q := question{r: r, f: f, at: at}
+	q := questions.Get().(*question)
+	*q = question{r: r, f: f, at: at}
 	d := q.judge()
 	d.Until = q.nextChange(&d)
+	*q = question{}
+	questions.Put(q)
 	return d
 }
+
+// questions are kept for the next decision: the table of rules moves each to the heap.
+var questions = sync.Pool{New: func() any { return new(question) }}
 
 // Explain is Evaluate, together with what each rule found.
 func Explain(r *Request, f *Facts, at time.Time) (Decision, []Finding) {

@@ -60,7 +60,7 @@ func TestExplainAgreesWithDecideWithoutEffect(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := situations.Draw(t, "situation")
 		h := drawHouse(t, s)
-		s.Request.Event = EventID{"u", 1}
+		s.Request.Event = eventID("u", 1)
 		places, began := slices.Clone(h.leases.places), maps.Clone(h.previews.began)
 
 		explained, findings, err := h.Explain(t.Context(), s.Request, s.At)

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -152,6 +153,16 @@ func (p *fakePreviews) Preview(_ context.Context, viewer, match string, now time
 		return b, p.err
 	}
 	return time.Time{}, p.err
+}
+
+// eventID names an event as the edge does: nobody else's, unless uuid and digest are the same.
+func eventID(uuid string, digest uint64) EventID {
+	if uuid == "" {
+		return EventID{}
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(uuid))
+	return EventID{h.Sum64(), digest}
 }
 
 // fakeVerifier knows tokens by heart.

@@ -24,38 +24,55 @@ type repeatShard struct {
 
 // repeat is one event's decision, being made or made.
 type repeat struct {
-	made     chan struct{} // closed when decision is there
-	decision Decision
+	shard    *repeatShard
+	isMade   bool
+	decision Decision      // once it is made
+	made     chan struct{} // closed then; there is one when somebody waits
 }
 
 // maxRepeats is how many events one generation of one shard remembers.
 const maxRepeats = 4096
 
-// once is the decision about an event: made by decide when this is its first asker, else what that one got. The second
-// result says that it was asked before. A decision that is being made does not end with its first asker; every asker
-// waits for it under its own context, and has no answer when that ends first.
-func (s *repeats) once(ctx context.Context, id EventID, now time.Time, decide func() Decision) (Decision, bool, error) {
+// begin is the memory of an event: a new one, for its first asker to decide and to end with done, or the one that there
+// is, for others to wait for.
+func (s *repeats) begin(id EventID, now time.Time) (r *repeat, asked bool) {
 	shard := &s.shards[id.Digest%uint64(len(s.shards))]
 	shard.mu.Lock()
-	r, asked := shard.find(id)
+	defer shard.mu.Unlock()
+	r, asked = shard.find(id)
 	if !asked {
-		r = &repeat{made: make(chan struct{})}
+		r = &repeat{shard: shard, decision: Decision{Reason: Unavailable}}
 		shard.remember(id, r, now, s.keep)
 	}
-	shard.mu.Unlock()
+	return r, asked
+}
 
-	if asked {
+// done makes the decision known to everybody who waits for it. Should deciding have panicked, that is [Unavailable].
+func (r *repeat) done() {
+	r.shard.mu.Lock()
+	defer r.shard.mu.Unlock()
+	r.isMade = true
+	if r.made != nil {
+		close(r.made)
+	}
+}
+
+// wait is the decision that the first asker got, once it is made. It has none when the context ends first.
+func (r *repeat) wait(ctx context.Context) (Decision, error) {
+	r.shard.mu.Lock()
+	if !r.isMade && r.made == nil {
+		r.made = make(chan struct{})
+	}
+	isMade, made := r.isMade, r.made
+	r.shard.mu.Unlock()
+	if !isMade {
 		select {
-		case <-r.made:
-			return r.decision, true, nil
+		case <-made:
 		case <-ctx.Done():
-			return Decision{}, true, ctx.Err()
+			return Decision{}, ctx.Err()
 		}
 	}
-	defer close(r.made)
-	r.decision = Decision{Reason: Unavailable} // what others see should decide panic
-	r.decision = decide()
-	return r.decision, false, nil
+	return r.decision, nil
 }
 
 func (s *repeatShard) find(id EventID) (*repeat, bool) {
@@ -68,7 +85,7 @@ func (s *repeatShard) find(id EventID) (*repeat, bool) {
 
 func (s *repeatShard) remember(id EventID, r *repeat, now time.Time, keep time.Duration) {
 	if s.young == nil || len(s.young) >= maxRepeats || now.Sub(s.turned) >= keep {
-		s.old, s.young, s.turned = s.young, make(map[EventID]*repeat), now
+		s.old, s.young, s.turned = s.young, make(map[EventID]*repeat, len(s.young)), now
 	}
 	s.young[id] = r
 }

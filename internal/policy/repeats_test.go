@@ -13,7 +13,7 @@ import (
 )
 
 func event(uuid string, digest uint64) change {
-	return func(w *world) { w.request.Event = EventID{uuid, digest} }
+	return func(w *world) { w.request.Event = eventID(uuid, digest) }
 }
 
 // gate holds a source's callers until it is opened, or until their context ends.
@@ -169,7 +169,7 @@ func TestTheSameEventIsAnsweredAlike(t *testing.T) {
 	}
 	assert.EqualValues(t, 1, h.source.calls.Load())
 
-	for name, id := range map[string]EventID{"another digest": {"u", 8}, "another digest in the same place": {"u", 7 + 16}, "another UUID": {"v", 7}} {
+	for name, id := range map[string]EventID{"another digest": eventID("u", 8), "another digest in the same place": eventID("u", 7+16), "another UUID": eventID("v", 7)} {
 		r := w.request
 		r.Event = id
 		d, repeated := h.Decide(t.Context(), &r)
@@ -188,7 +188,7 @@ func TestUnavailableIsRememberedForItsEvent(t *testing.T) {
 	again, repeated := h.Decide(t.Context(), &w.request)
 	assert.True(t, repeated)
 	assert.Equal(t, first, again)
-	w.request.Event.UUID = "v"
+	w.request.Event = eventID("v", 7)
 	next, _ := h.Decide(t.Context(), &w.request)
 	assert.True(t, next.Allow)
 }
@@ -213,7 +213,7 @@ func TestEventsAreRememberedLongEnough(t *testing.T) {
 	ask := func(uuid string, at time.Duration) (repeated bool) {
 		h.now = in(at)
 		r := w.request
-		r.Event = EventID{uuid, 0}
+		r.Event = eventID(uuid, 0)
 		_, repeated = h.Decide(t.Context(), &r)
 		return repeated
 	}
@@ -235,19 +235,18 @@ func TestEventsAreRememberedLongEnough(t *testing.T) {
 // However many events come, no more than two generations of a shard are remembered, the newest among them.
 func TestMemoryOfEventsIsBounded(t *testing.T) {
 	s := &repeats{keep: time.Hour}
-	decide := func() Decision { return Decision{Allow: true} }
 	for n := range 3*maxRepeats + 10 {
-		id := EventID{uuids[n%len(uuids)], uint64(n / len(uuids) * 16)} // all of one shard
-		_, repeated, err := s.once(t.Context(), id, noon, decide)
-		require.NoError(t, err)
+		id := eventID(uuids[n%len(uuids)], uint64(n/len(uuids)*16)) // all of one shard
+		event, repeated := s.begin(id, noon)
 		require.False(t, repeated)
+		event.done()
 		require.LessOrEqual(t, len(s.shards[0].young), maxRepeats)
 		require.LessOrEqual(t, len(s.shards[0].old), maxRepeats)
-		if _, repeated, _ = s.once(t.Context(), id, noon, decide); !repeated {
+		if _, repeated = s.begin(id, noon); !repeated {
 			require.Fail(t, "the newest is forgotten")
 		}
 	}
-	_, repeated, _ := s.once(t.Context(), EventID{uuids[0], 0}, noon, decide)
+	_, repeated := s.begin(eventID(uuids[0], 0), noon)
 	assert.False(t, repeated, "the oldest is forgotten")
 }
 
@@ -260,7 +259,7 @@ func TestManyEventsAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for n := range 200 {
 				r := w.as(uuids[(n+asker*25)%200])
-				r.Event = EventID{r.Session, uint64((n + asker*25) % 200)}
+				r.Event = eventID(r.Session, uint64((n+asker*25)%200))
 				if d, _ := h.Decide(t.Context(), &r); !d.Allow {
 					t.Errorf("denied: %s", d.Reason)
 				}

@@ -52,10 +52,12 @@ type Request struct {
 
 // EventID names one event of a media server: all attempts to deliver it have the same. The UUID alone is not enough: two
 // sessions that end in one moment send two USER_END with the same one (USER_END.http, USER_END.denied-session.http).
+//
+// Both fields are hashes, keyed with a secret of this process, so that no viewer can aim at another's event. The zero value
+// is no event: it is never remembered.
 type EventID struct {
-	UUID string
-	// Digest is of the trigger's type and body.
-	Digest uint64
+	// UUID is of the trigger's UUID, Digest of its type and body.
+	UUID, Digest uint64
 }
 
 // Presented is a credential as a viewer presents it. The zero value is none.

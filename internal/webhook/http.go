@@ -141,19 +141,33 @@ func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) Proble
 	if r.ContentLength > MaxBody {
 		return BodyTooLarge
 	}
-	deadline := http.NewResponseController(w)
-	_ = deadline.SetReadDeadline(time.Now().Add(bodyTime))
-	n, err := into.ReadFrom(io.LimitReader(r.Body, MaxBody+1))
+	if server, ok := w.(interface{ SetReadDeadline(time.Time) error }); ok {
+		_ = server.SetReadDeadline(time.Now().Add(bodyTime))
+	}
+	err := readAll(r, into)
 	var timeout net.Error
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return BodySlow
 	case err != nil:
 		return BodyBroken
-	case n > MaxBody:
+	case into.Len() > MaxBody:
 		return BodyTooLarge
 	}
 	return 0
+}
+
+// readAll reads a body of known length in one go, and one of unknown length until it is too large.
+func readAll(r *http.Request, into *bytes.Buffer) error {
+	if r.ContentLength < 0 {
+		_, err := into.ReadFrom(io.LimitReader(r.Body, MaxBody+1))
+		return err
+	}
+	into.Grow(int(r.ContentLength))
+	body := into.AvailableBuffer()[:r.ContentLength]
+	n, err := io.ReadFull(r.Body, body)
+	_, _ = into.Write(body[:n])
+	return err
 }
 
 func writeReadiness(w http.ResponseWriter, missing map[string]string) {

@@ -14,7 +14,7 @@ import (
 type Decider interface {
 	Decide(context.Context, *policy.Request) (decision policy.Decision, repeated bool)
 	// Seen says whether an event was told of before, and remembers it.
-	Seen(context.Context, policy.EventID) bool
+	Seen(policy.EventID) bool
 }
 
 // Sessions is told what becomes of sessions. It does not make its caller wait.
@@ -89,7 +89,7 @@ func (t *Triggers) Answer(ctx context.Context, c *Call) string {
 	case mist.TypeStreamPush, mist.TypePushRewrite, mist.TypeRTMPPushRewrite:
 		return t.push(ctx, c)
 	case mist.TypeUserEnd:
-		return t.userEnd(ctx, c)
+		return t.userEnd(c)
 	default:
 		return t.pass(c)
 	}
@@ -97,7 +97,7 @@ func (t *Triggers) Answer(ctx context.Context, c *Call) string {
 
 // decide asks for a decision about a request of a call, and leaves word of it.
 func (t *Triggers) decide(ctx context.Context, c *Call, r *policy.Request) policy.Decision {
-	r.Event = policy.EventID{UUID: c.UUID, Digest: t.digest(c)}
+	r.Event = t.event(c)
 	r.Node, r.Instance = c.Name, c.Instance
 	if c.Problem != 0 {
 		r.Invalid = true
@@ -112,8 +112,11 @@ func (t *Triggers) decide(ctx context.Context, c *Call, r *policy.Request) polic
 	return d
 }
 
-// digest tells events apart that share a UUID. The seed is this process's own, so no viewer can aim at a collision.
-func (t *Triggers) digest(c *Call) uint64 {
+// event names the event of a call; a call without a UUID has none. The seed is this process's own.
+func (t *Triggers) event(c *Call) policy.EventID {
+	if c.UUID == "" {
+		return policy.EventID{}
+	}
 	var h maphash.Hash
 	h.SetSeed(t.seed)
 	_, _ = h.WriteString(string(c.Type))
@@ -121,7 +124,7 @@ func (t *Triggers) digest(c *Call) uint64 {
 	_, _ = h.WriteString(c.Instance)
 	_ = h.WriteByte(0)
 	_, _ = h.Write(c.Body)
-	return h.Sum64()
+	return policy.EventID{UUID: maphash.String(t.seed, c.UUID), Digest: h.Sum64()}
 }
 
 // record leaves a viewer's session to be remembered, once for each event.

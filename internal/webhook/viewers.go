@@ -95,7 +95,7 @@ func (t *Triggers) playRewrite(ctx context.Context, c *Call) string {
 }
 
 // userEnd leaves word that a session is over. Nobody reads the answer.
-func (t *Triggers) userEnd(ctx context.Context, c *Call) string {
+func (t *Triggers) userEnd(c *Call) string {
 	if c.Problem != 0 {
 		t.metrics.problem(c.Type, c.Problem)
 		return yes
@@ -107,7 +107,7 @@ func (t *Triggers) userEnd(ctx context.Context, c *Call) string {
 		return yes
 	}
 	t.metrics.passed(c.Type)
-	if t.decider.Seen(ctx, policy.EventID{UUID: c.UUID, Digest: t.digest(c)}) {
+	if t.decider.Seen(t.event(c)) {
 		return yes
 	}
 	now := t.now()
