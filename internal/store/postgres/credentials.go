@@ -1,0 +1,89 @@
+package postgres
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"authhook/internal/policy"
+	"authhook/internal/store"
+)
+
+const (
+	sqlAddCredential = `
+INSERT INTO credentials (id, hash, kind, user_id, streams, addresses, from_at, until_at, publish, created_at, revoked_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+
+	sqlLockCredential = `SELECT hash, user_id, revoked_at IS NOT NULL FROM credentials WHERE id = $1 FOR UPDATE`
+
+	sqlRevokeCredential = `UPDATE credentials SET revoked_at = $2 WHERE id = $1`
+
+	sqlCredentials = `
+SELECT 1, id, kind, user_id, streams, addresses, revoked_at IS NOT NULL, publish, from_at, until_at, NULL::timestamptz, 0::bigint
+FROM credentials
+WHERE user_id = $1
+ORDER BY id
+LIMIT $2`
+)
+
+// AddCredential stores a credential under its hash and returns its id. [store.ErrNotFound] when there is no such user,
+// [store.ErrConflict] while the hash names another credential that is not revoked.
+func (s *Store) AddCredential(ctx context.Context, hash policy.CredentialHash, c policy.Credential, now time.Time) (string,
+	error) {
+	if err := store.CheckCredential(c); err != nil {
+		return "", err
+	}
+	if c.ID == "" {
+		c.ID = store.NewID("cred")
+	}
+	var revoked *time.Time
+	if c.Revoked {
+		revoked = stamp(now)
+	}
+	err := s.write(ctx, "add a credential", func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, sqlAddCredential, c.ID, hash[:], c.Kind, c.User, store.EncodeList(c.Streams),
+			store.EncodeList(c.Addresses), stamp(c.From), stamp(c.Until), c.Publish, stamp(now), revoked)
+		if err != nil {
+			return err
+		}
+		return s.appendChanges(ctx, tx, store.Change{Kind: store.ChangeCredential, Subject: hash.String()},
+			store.Change{Kind: store.ChangeUser, Subject: c.User})
+	})
+	if err != nil {
+		return "", err
+	}
+	return c.ID, nil
+}
+
+// RevokeCredential withdraws a credential. Again has no effect. [store.ErrNotFound] when there is none with this id.
+func (s *Store) RevokeCredential(ctx context.Context, id string) error {
+	if !store.Storable(id) {
+		return fmt.Errorf("credential %q: %w", id, store.ErrNotFound)
+	}
+	return s.write(ctx, "revoke a credential", func(ctx context.Context, tx pgx.Tx) error {
+		var hash []byte
+		var user string
+		var revoked bool
+		err := tx.QueryRow(ctx, sqlLockCredential, id).Scan(&hash, &user, &revoked)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("credential %q: %w", id, store.ErrNotFound)
+		}
+		if err != nil || revoked {
+			return err
+		}
+		if _, err := tx.Exec(ctx, sqlRevokeCredential, id, s.Now()); err != nil {
+			return err
+		}
+		return s.appendChanges(ctx, tx, store.Change{Kind: store.ChangeCredential, Subject: hex.EncodeToString(hash)},
+			store.Change{Kind: store.ChangeUser, Subject: user})
+	})
+}
+
+// Credentials are a user's, revoked ones too. [store.ErrNotFound] when there is no such user.
+func (s *Store) Credentials(ctx context.Context, user string) ([]policy.Credential, error) {
+	return lists(ctx, s, "list a user's credentials", sqlCredentials, user, store.CredentialOf)
+}

@@ -1,0 +1,136 @@
+package postgres
+
+import (
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// proxy stands between a store and PostgreSQL: it cuts connections, swallows what is said, refuses, and counts
+// round trips.
+type proxy struct {
+	t      testing.TB
+	target string
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	listener net.Listener
+	address  string
+	open     map[net.Conn]bool
+	swallow  bool
+	asked    int // how often a client spoke after the server did, or first
+	made     int // connections, in all
+}
+
+// newProxy stands before the server of a URL and returns the URL that leads through it.
+func newProxy(t testing.TB, databaseURL string) (*proxy, string) {
+	u, err := url.Parse(databaseURL)
+	require.NoError(t, err)
+	p := &proxy{t: t, target: u.Host, open: map[net.Conn]bool{}, address: "127.0.0.1:0"}
+	p.up()
+	t.Cleanup(func() {
+		p.down()
+		p.wg.Wait()
+	})
+	u.Host = p.address
+	q := u.Query()
+	q.Set("sslmode", "disable")
+	u.RawQuery = q.Encode()
+	return p, u.String()
+}
+
+// up accepts connections, at the same address as before.
+func (p *proxy) up() {
+	l, err := net.Listen("tcp", p.address)
+	require.NoError(p.t, err)
+	p.mu.Lock()
+	p.listener, p.address, p.swallow = l, l.Addr().String(), false
+	p.mu.Unlock()
+	p.wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", p.target)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.open[client], p.open[server] = true, true
+			p.made++
+			p.mu.Unlock()
+			turn := &turn{p: p}
+			p.wg.Go(func() { p.pipe(server, client, turn, true) })
+			p.wg.Go(func() { p.pipe(client, server, turn, false) })
+		}
+	})
+}
+
+// down cuts every connection and refuses new ones.
+func (p *proxy) down() {
+	p.listener.Close()
+	p.cut()
+}
+
+// cut ends the connections there are.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		c.Close()
+	}
+	clear(p.open)
+}
+
+// hang lets nothing through any more, without a word.
+func (p *proxy) hang() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.swallow = true
+}
+
+// counts are the round trips and the connections so far.
+func (p *proxy) counts() (asked, made int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked, p.made
+}
+
+// turn is whose turn it is to speak on one connection.
+type turn struct {
+	p      *proxy
+	client bool
+}
+
+func (t *turn) take(client bool) (silent bool) {
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	if client && !t.client {
+		t.p.asked++
+	}
+	t.client = client
+	return t.p.swallow
+}
+
+func (p *proxy) pipe(to io.WriteCloser, from io.ReadCloser, t *turn, client bool) {
+	defer to.Close()
+	defer from.Close()
+	b := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(b)
+		if n > 0 && !t.take(client) {
+			if _, err := to.Write(b[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"authhook/internal/policy"
+	"authhook/internal/store"
+)
+
+// The columns of sessions, in the order of the table's and of store.SessionRow's.
+const (
+	sqlSessionColumns = `node, id, instance, state, stream, address, connector, user_id, credential, jwt, reason, plan, tags,
+    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end`
+
+	sqlSessionLists = `unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::bytea[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
+    $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::bigint[], $20::bigint[], $21::text[], $22::timestamptz[])`
+
+	sqlAddSessions = `
+INSERT INTO sessions (` + sqlSessionColumns + `)
+SELECT * FROM ` + sqlSessionLists + `
+ON CONFLICT (node, id) DO NOTHING
+RETURNING node, id`
+
+	sqlLockSessions = `
+SELECT ` + sqlSessionColumns + ` FROM sessions
+WHERE (node, id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+ORDER BY node, id
+FOR UPDATE`
+
+	sqlUpdateSessions = `
+UPDATE sessions AS s
+SET (` + sqlSessionColumns + `) = ROW(n.*)
+FROM ` + sqlSessionLists + ` AS n (` + sqlSessionColumns + `)
+WHERE s.node = n.node AND s.id = n.id`
+
+	sqlAddUsage = `
+INSERT INTO usage AS u (user_id, month, seconds)
+SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::bigint[]) AS n (user_id, month, seconds)
+ON CONFLICT (user_id, month) DO UPDATE SET seconds = u.seconds + excluded.seconds`
+
+	sqlSession = `SELECT ` + sqlSessionColumns + ` FROM sessions WHERE node = $1 AND id = $2`
+
+	// Planned anew each time: which index serves depends on which of the filters are set.
+	sqlSessions = `
+SELECT ` + sqlSessionColumns + ` FROM sessions
+WHERE (node, id) > ($1, $2) AND ($3 = '' OR user_id = $3) AND ($4 = '' OR stream = $4) AND ($5 = '' OR node = $5)
+    AND ($6 = '' OR state = $6)
+ORDER BY node, id
+LIMIT $7`
+
+	// A denied session has no end: it is over once it was decided about long ago.
+	sqlPruneSessions = `
+WITH dropped AS (
+    DELETE FROM sessions
+    WHERE (node, id) IN (
+        SELECT node, id FROM sessions
+        WHERE state = 'ended' AND ended_at < $1 OR state = 'denied' AND decided_at < $1
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM dropped`
+)
+
+// WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
+// first decided about keeps that moment until it ends. The first time that an end is written, what was watched is
+// counted for the user: as much in the month of the end.
+func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
+	if len(sessions) == 0 {
+		return nil
+	}
+	batch := store.NewSessionBatch(sessions, s.Now())
+	// Everyone takes rows in the same order, so that no two writers wait for each other.
+	slices.SortFunc(batch.Keys, func(a, b store.SessionKey) int {
+		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.ID, b.ID))
+	})
+	return s.writeWithin(ctx, "write sessions", longTimeout, func(ctx context.Context, tx pgx.Tx) error {
+		return writeSessions(ctx, tx, batch)
+	})
+}
+
+// writeSessions adds those that are new, then folds the others into what is stored: at most four round trips.
+func writeSessions(ctx context.Context, tx pgx.Tx, batch *store.SessionBatch) error {
+	usage := map[store.Usage]int64{} // by user and month
+	fresh := make(map[store.SessionKey][]store.Usage, len(batch.Keys))
+	var rows sessionLists
+	for _, k := range batch.Keys {
+		row, watched, _ := batch.Fold(k, nil)
+		fresh[k] = watched
+		rows.add(row)
+	}
+	added, err := tx.Query(ctx, sqlAddSessions, rows.args()...)
+	if err != nil {
+		return err
+	}
+	var k store.SessionKey
+	_, err = pgx.ForEachRow(added, []any{&k.Node, &k.ID}, func() error {
+		count(usage, fresh[k])
+		delete(fresh, k)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(fresh) > 0 {
+		if err := updateSessions(ctx, tx, batch, fresh, usage); err != nil {
+			return err
+		}
+	}
+	return addUsage(ctx, tx, usage)
+}
+
+// updateSessions folds a batch into the rows that stood already.
+func updateSessions(ctx context.Context, tx pgx.Tx, batch *store.SessionBatch, stood map[store.SessionKey][]store.Usage,
+	usage map[store.Usage]int64) error {
+	var nodes, ids []string
+	for k := range stood {
+		nodes, ids = append(nodes, k.Node), append(ids, k.ID)
+	}
+	old, err := sessionRows(tx.Query(ctx, sqlLockSessions, nodes, ids))
+	if err != nil {
+		return err
+	}
+	if len(old) < len(stood) {
+		return errPrunedMeanwhile
+	}
+	var rows sessionLists
+	for _, o := range old {
+		row, watched, changed := batch.Fold(store.SessionKey{Node: o.Node, ID: o.ID}, &o)
+		if changed {
+			count(usage, watched)
+			rows.add(row)
+		}
+	}
+	if len(rows.nodes) == 0 {
+		return nil
+	}
+	_, err = tx.Exec(ctx, sqlUpdateSessions, rows.args()...)
+	return err
+}
+
+// errPrunedMeanwhile: a row stood and was then dropped. The next attempt adds it.
+var errPrunedMeanwhile = fmt.Errorf("sessions were pruned meanwhile: %w", errRace)
+
+func count(usage map[store.Usage]int64, watched []store.Usage) {
+	for _, w := range watched {
+		usage[store.Usage{User: w.User, Month: w.Month}] += w.Seconds
+	}
+}
+
+func addUsage(ctx context.Context, tx pgx.Tx, usage map[store.Usage]int64) error {
+	if len(usage) == 0 {
+		return nil
+	}
+	list := make([]store.Usage, 0, len(usage))
+	for u, seconds := range usage {
+		u.Seconds = seconds
+		list = append(list, u)
+	}
+	slices.SortFunc(list, func(a, b store.Usage) int {
+		return cmp.Or(strings.Compare(a.User, b.User), a.Month.Compare(b.Month))
+	})
+	var users []string
+	var months []time.Time
+	var seconds []int64
+	for _, u := range list {
+		users, months, seconds = append(users, u.User), append(months, u.Month), append(seconds, u.Seconds)
+	}
+	_, err := tx.Exec(ctx, sqlAddUsage, users, months, seconds)
+	return err
+}
+
+// Session reads a session. [store.ErrNotFound] when it is not stored.
+func (s *Store) Session(ctx context.Context, node, id string) (policy.Session, error) {
+	k := store.CleanKey(store.SessionKey{Node: node, ID: id})
+	var r store.SessionRow
+	err := s.read(ctx, "read a session", func(ctx context.Context) error {
+		err := s.pool.QueryRow(ctx, sqlSession, k.Node, k.ID).Scan(r.Columns()...)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("session %q of node %q: %w", id, node, store.ErrNotFound)
+		}
+		return err
+	})
+	if err != nil {
+		return policy.Session{}, err
+	}
+	found, err := r.Session()
+	return found.Session, err
+}
+
+// Sessions are the stored sessions that a filter picks, ordered by node and id.
+func (s *Store) Sessions(ctx context.Context, f store.SessionFilter) ([]policy.Session, error) {
+	f = f.Clean()
+	var list []policy.Session
+	err := s.try(ctx, "list sessions", longTimeout, true, func(ctx context.Context) error {
+		rows, err := sessionRows(s.pool.Query(ctx, sqlSessions, pgx.QueryExecModeExec, f.After.Node, f.After.ID, f.User,
+			f.Stream, f.Node, string(f.State), f.Limit))
+		list = make([]policy.Session, len(rows))
+		for i := range rows {
+			list[i] = rows[i].Session
+		}
+		return err
+	})
+	return list, err
+}
+
+// PruneSessions drops the sessions that ended before a moment, and the denials from before it, and says how many.
+func (s *Store) PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error) {
+	return s.prune(ctx, "prune sessions", sqlPruneSessions, endedBefore)
+}
+
+func sessionRows(rows pgx.Rows, err error) ([]store.StoredSession, error) {
+	if err != nil {
+		return nil, err
+	}
+	var list []store.StoredSession
+	var r store.SessionRow
+	_, err = pgx.ForEachRow(rows, r.Columns(), func() error {
+		s, err := r.Session()
+		list = append(list, s)
+		return err
+	})
+	return list, err
+}
+
+// sessionLists are sessions as parameters: a list for each column.
+type sessionLists struct {
+	nodes, ids, instances, states, streams, addresses, connectors, users, claims, reasons, plans, tags, used []string
+
+	credentials                             [][]byte
+	opened, decided, ended, until, lastEnds []*time.Time
+	durations, bytesUp, bytesDown           []int64
+}
+
+func (l *sessionLists) add(s store.StoredSession) {
+	l.nodes, l.ids, l.instances = append(l.nodes, s.Node), append(l.ids, s.ID), append(l.instances, s.Instance)
+	l.states, l.streams = append(l.states, string(s.State)), append(l.streams, s.Stream)
+	l.addresses = append(l.addresses, store.AddressText(s.Address))
+	l.connectors, l.users = append(l.connectors, s.Connector), append(l.users, s.User)
+	l.credentials, l.claims = append(l.credentials, store.HashBytes(s.Credential)), append(l.claims, store.EncodeClaims(s.JWT))
+	l.reasons, l.plans = append(l.reasons, s.Reason.String()), append(l.plans, s.Plan)
+	l.tags, l.used = append(l.tags, store.EncodeList(s.Tags)), append(l.used, store.EncodeList(s.Connectors))
+	l.opened, l.decided = append(l.opened, stamp(s.Opened)), append(l.decided, stamp(s.Decided))
+	l.ended, l.until = append(l.ended, stamp(s.Ended)), append(l.until, stamp(s.Until))
+	l.lastEnds = append(l.lastEnds, stamp(s.LastEnd))
+	l.durations = append(l.durations, s.Duration.Microseconds())
+	l.bytesUp, l.bytesDown = append(l.bytesUp, s.BytesUp), append(l.bytesDown, s.BytesDown)
+}
+
+// args are the lists in the order of sqlSessionColumns.
+func (l *sessionLists) args() []any {
+	return []any{l.nodes, l.ids, l.instances, l.states, l.streams, l.addresses, l.connectors, l.users, l.credentials,
+		l.claims, l.reasons, l.plans, l.tags, l.opened, l.decided, l.ended, l.until, l.durations, l.bytesUp, l.bytesDown,
+		l.used, l.lastEnds}
+}

@@ -1,0 +1,38 @@
+-- All facts of one decision, in one statement and so at one moment. Asked by a credential's hash (?1) or by a user's id
+-- (?2); the other is NULL. ?3 is the month whose usage counts. The columns are those of store.FactsRow.
+WITH cred AS MATERIALIZED (
+    SELECT id, kind, user_id, streams, addresses, revoked_at IS NOT NULL AS revoked, publish, from_at, until_at
+    FROM credentials
+    WHERE hash = ?1
+    ORDER BY revoked_at IS NOT NULL, created_at DESC
+    LIMIT 1
+), who AS MATERIALIZED (
+    SELECT coalesce(?2, (SELECT user_id FROM cred)) AS user_id
+)
+SELECT 1 AS part, id, kind AS a, user_id AS b, streams AS c, addresses AS d, revoked AS yes, publish AS also,
+       from_at AS t1, until_at AS t2, NULL AS t3, 0 AS n
+FROM cred
+UNION ALL
+SELECT 2, id, status, '', '', '', 0, 0, NULL, NULL, NULL, 0
+FROM users
+WHERE id = (SELECT user_id FROM who)
+UNION ALL
+SELECT 3, user_id, '', '', '', '', 0, 0, NULL, NULL, NULL, seconds
+FROM usage
+WHERE user_id = (SELECT user_id FROM who) AND month = ?3
+UNION ALL
+SELECT * FROM (
+    SELECT 4, id, plan, stream, tag, source, 0, 0, from_at, until_at, grace_from, 0
+    FROM entitlements
+    WHERE user_id = (SELECT user_id FROM who)
+    ORDER BY until_at DESC NULLS FIRST, id
+    LIMIT 1000
+)
+UNION ALL
+SELECT * FROM (
+    SELECT 5, id, kind, ref, '', '', 0, 0, from_at, NULL, NULL, 0
+    FROM holds
+    WHERE user_id = (SELECT user_id FROM who)
+    ORDER BY id
+    LIMIT 1000
+)

@@ -1,0 +1,159 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"authhook/internal/policy"
+	"authhook/internal/store"
+)
+
+// The columns of sessions, in the order of the table's and of store.SessionRow's.
+const (
+	sqlSessionColumns = `node, id, instance, state, stream, address, connector, user_id, credential, jwt, reason, plan, tags,
+    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end`
+
+	sqlSession = `SELECT ` + sqlSessionColumns + ` FROM sessions WHERE node = ?1 AND id = ?2`
+
+	sqlPutSession = `
+INSERT INTO sessions (` + sqlSessionColumns + `)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
+ON CONFLICT (node, id) DO UPDATE
+SET instance = ?3, state = ?4, stream = ?5, address = ?6, connector = ?7, user_id = ?8, credential = ?9, jwt = ?10,
+    reason = ?11, plan = ?12, tags = ?13, opened_at = ?14, decided_at = ?15, ended_at = ?16, until_at = ?17, duration = ?18,
+    bytes_up = ?19, bytes_down = ?20, connectors = ?21, last_end = ?22`
+
+	sqlAddUsage = `
+INSERT INTO usage AS u (user_id, month, seconds) VALUES (?1, ?2, ?3)
+ON CONFLICT (user_id, month) DO UPDATE SET seconds = u.seconds + excluded.seconds`
+
+	// One statement for each index that can serve; what is left of the filter is tested on the rows.
+	sqlSessionsAfter = `SELECT ` + sqlSessionColumns + ` FROM sessions WHERE (node, id) > (?1, ?2)`
+	sqlSessionsPage  = ` AND (?3 = '' OR user_id = ?3) AND (?4 = '' OR stream = ?4) AND (?5 = '' OR node = ?5)
+    AND (?6 = '' OR state = ?6) ORDER BY node, id LIMIT ?7`
+	sqlSessions         = sqlSessionsAfter + sqlSessionsPage
+	sqlSessionsOfUser   = sqlSessionsAfter + ` AND user_id <> '' AND user_id = ?3` + sqlSessionsPage
+	sqlSessionsOfStream = sqlSessionsAfter + ` AND stream = ?4` + sqlSessionsPage
+	sqlSessionsOfNode   = sqlSessionsAfter + ` AND node = ?5` + sqlSessionsPage
+
+	// A denied session has no end: it is over once it was decided about long ago.
+	sqlPruneEnded = `
+DELETE FROM sessions
+WHERE rowid IN (SELECT rowid FROM sessions WHERE state = 'ended' AND ended_at < ?1 LIMIT ?2)`
+	sqlPruneDenied = `
+DELETE FROM sessions
+WHERE rowid IN (SELECT rowid FROM sessions WHERE state = 'denied' AND decided_at < ?1 LIMIT ?2)`
+)
+
+// WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
+// first decided about keeps that moment until it ends. The first time that an end is written, what was watched is
+// counted for the user: as much in the month of the end.
+func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
+	if len(sessions) == 0 {
+		return nil
+	}
+	batch := store.NewSessionBatch(sessions, s.Now())
+	return s.jot(ctx, "write sessions", longTimeout, func(t *tx) error {
+		for _, k := range batch.Keys {
+			if err := t.writeSession(batch, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) writeSession(batch *store.SessionBatch, k store.SessionKey) error {
+	var old *store.StoredSession
+	var r store.SessionRow
+	switch err := t.queryRow(sqlSession, []any{k.Node, k.ID}, r.Columns()...); {
+	case err == nil:
+		found, err := r.Session()
+		if err != nil {
+			return err
+		}
+		old = &found
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	row, watched, changed := batch.Fold(k, old)
+	if !changed {
+		return nil
+	}
+	for _, u := range watched {
+		if _, err := t.exec(sqlAddUsage, u.User, micros(u.Month), u.Seconds); err != nil {
+			return err
+		}
+	}
+	_, err := t.exec(sqlPutSession, sessionArgs(row)...)
+	return err
+}
+
+// sessionArgs are a session's columns, in the order of sqlSessionColumns.
+func sessionArgs(s store.StoredSession) []any {
+	return []any{s.Node, s.ID, s.Instance, string(s.State), s.Stream, store.AddressText(s.Address), s.Connector, s.User,
+		store.HashBytes(s.Credential), store.EncodeClaims(s.JWT), s.Reason.String(), s.Plan, store.EncodeList(s.Tags),
+		micros(s.Opened), micros(s.Decided), micros(s.Ended), micros(s.Until), s.Duration.Microseconds(), s.BytesUp,
+		s.BytesDown, store.EncodeList(s.Connectors), micros(s.LastEnd)}
+}
+
+// Session reads a session. [store.ErrNotFound] when it is not stored.
+func (s *Store) Session(ctx context.Context, node, id string) (policy.Session, error) {
+	k := store.CleanKey(store.SessionKey{Node: node, ID: id})
+	var r store.SessionRow
+	err := s.read(ctx, "read a session", func(ctx context.Context) error {
+		err := s.queryRow(ctx, sqlSession, []any{k.Node, k.ID}, r.Columns()...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("session %q of node %q: %w", id, node, store.ErrNotFound)
+		}
+		return err
+	})
+	if err != nil {
+		return policy.Session{}, err
+	}
+	found, err := r.Session()
+	return found.Session, err
+}
+
+// Sessions are the stored sessions that a filter picks, ordered by node and id.
+func (s *Store) Sessions(ctx context.Context, f store.SessionFilter) ([]policy.Session, error) {
+	f = f.Clean()
+	text := sqlSessions
+	switch {
+	case f.User != "":
+		text = sqlSessionsOfUser
+	case f.Stream != "":
+		text = sqlSessionsOfStream
+	case f.Node != "":
+		text = sqlSessionsOfNode
+	}
+	var list []policy.Session
+	err := within(ctx, "list sessions", longTimeout, func(ctx context.Context) error {
+		var r store.SessionRow
+		rows, err := s.query(ctx, text, f.After.Node, f.After.ID, f.User, f.Stream, f.Node, string(f.State), f.Limit)
+		return each(rows, err, r.Columns(), func() error {
+			found, err := r.Session()
+			list = append(list, found.Session)
+			return err
+		})
+	})
+	return list, err
+}
+
+// PruneSessions drops the sessions that ended before a moment, and the denials from before it, and says how many.
+func (s *Store) PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error) {
+	var total int64
+	for _, text := range [...]string{sqlPruneEnded, sqlPruneDenied} {
+		n, err := s.prune(ctx, "prune sessions", func(t *tx) (int64, error) {
+			return t.changed(text, micros(endedBefore), pruneBatch)
+		})
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}

@@ -1,0 +1,170 @@
+// Package storetest is what a place where facts live must do, written as tests. Every driver passes it, on a real
+// database:
+//
+//	func TestStore(t *testing.T) { storetest.Run(t, newDatabase) }
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"authhook/internal/policy"
+	"authhook/internal/store"
+)
+
+// Store is all that a driver does.
+type Store interface {
+	policy.Source
+	policy.Leases
+	policy.Previews
+
+	Migrate(ctx context.Context) error
+	Version(ctx context.Context) (uint, error)
+	Ping(ctx context.Context) error
+	Close() error
+
+	PutUser(ctx context.Context, id string, status policy.UserStatus, attributes json.RawMessage) error
+	User(ctx context.Context, id string) (store.User, error)
+	AddCredential(ctx context.Context, hash policy.CredentialHash, c policy.Credential, now time.Time) (string, error)
+	RevokeCredential(ctx context.Context, id string) error
+	Credentials(ctx context.Context, user string) ([]policy.Credential, error)
+	AddEntitlement(ctx context.Context, user string, e policy.Entitlement) (string, error)
+	RemoveEntitlement(ctx context.Context, user, id string) error
+	Entitlements(ctx context.Context, user string) ([]policy.Entitlement, error)
+	AddHold(ctx context.Context, user string, h policy.Hold) (string, error)
+	RemoveHold(ctx context.Context, user, id string) error
+	Holds(ctx context.Context, user string) ([]policy.Hold, error)
+
+	ApplyCatalog(ctx context.Context, c *policy.Catalog) (changed bool, err error)
+	Catalog(ctx context.Context) (*policy.Catalog, error)
+
+	Changes(ctx context.Context, after int64, limit int) ([]store.Change, error)
+	LastChange(ctx context.Context) (int64, error)
+	PruneChanges(ctx context.Context, before time.Time) (int64, error)
+
+	WriteSessions(ctx context.Context, sessions []policy.Session) error
+	Session(ctx context.Context, node, id string) (policy.Session, error)
+	Sessions(ctx context.Context, f store.SessionFilter) ([]policy.Session, error)
+	PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error)
+
+	ReleaseLease(ctx context.Context, node, session string) error
+	ReleaseLeases(ctx context.Context, node string, sessions []string) error
+	RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) error
+	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
+	PrunePreviews(ctx context.Context, beganBefore time.Time) (int64, error)
+}
+
+// Open opens one database with a clock; each call opens the same database again, as another replica does. The test
+// closes what it opened.
+type Open func(t testing.TB, now func() time.Time) Store
+
+// Run tests a driver. Database makes an empty database that goes away with the test.
+func Run(t *testing.T, database func(t testing.TB) Open) {
+	groups := []struct {
+		name string
+		test func(*testing.T, func(testing.TB) Open)
+	}{
+		{"Migrate", testMigrate},
+		{"Users", testUsers},
+		{"Credentials", testCredentials},
+		{"Entitlements", testEntitlements},
+		{"Facts", testFacts},
+		{"Catalog", testCatalog},
+		{"Feed", testFeed},
+		{"Leases", testLeases},
+		{"LeasesRace", testLeasesRace},
+		{"LeasesModel", testLeasesModel},
+		{"Previews", testPreviews},
+		{"Sessions", testSessions},
+		{"Usage", testUsage},
+		{"Errors", testErrors},
+	}
+	for _, g := range groups {
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			g.test(t, database)
+		})
+	}
+}
+
+// PostgresURL is where the tests find PostgreSQL. They fail without: nothing is skipped.
+func PostgresURL(t testing.TB) string {
+	t.Helper()
+	url := os.Getenv("AUTHHOOK_TEST_POSTGRES")
+	if url == "" {
+		t.Fatal("AUTHHOOK_TEST_POSTGRES is not set: run `make test`, which starts a throwaway PostgreSQL")
+	}
+	return url
+}
+
+// noon is a moment in the tests' time.
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 123456000, time.UTC)
+
+// at is a clock that stands still.
+func at(t time.Time) func() time.Time { return func() time.Time { return t } }
+
+// fresh is a migrated database, its clock at noon.
+func fresh(t testing.TB, database func(testing.TB) Open) Store {
+	t.Helper()
+	return migrated(t, database(t), at(noon))
+}
+
+// migrated opens a database and migrates it.
+func migrated(t testing.TB, open Open, now func() time.Time) Store {
+	t.Helper()
+	s := opened(t, open, now)
+	require.NoError(t, s.Migrate(t.Context()))
+	return s
+}
+
+func opened(t testing.TB, open Open, now func() time.Time) Store {
+	t.Helper()
+	s := open(t, now)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// withUsers makes active users.
+func withUsers(t testing.TB, s Store, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		require.NoError(t, s.PutUser(t.Context(), id, policy.ActiveUser, nil))
+	}
+}
+
+// feed is the whole change feed as "kind subject", after a number.
+func feed(t testing.TB, s Store, after int64) []string {
+	t.Helper()
+	list, err := s.Changes(t.Context(), after, store.MaxPage)
+	require.NoError(t, err)
+	words := make([]string, len(list))
+	for i, c := range list {
+		require.Equal(t, after+int64(i)+1, c.Number, "numbers have no gaps")
+		words[i] = string(c.Kind) + " " + c.Subject
+	}
+	return words
+}
+
+// last is the number of the last change.
+func last(t testing.TB, s Store) int64 {
+	t.Helper()
+	n, err := s.LastChange(t.Context())
+	require.NoError(t, err)
+	return n
+}
+
+// hostile are texts that break what quotes, counts or compares carelessly.
+var hostile = map[string]string{
+	"quotes":    `Robert'); DROP TABLE users;-- "x" \ ` + "`",
+	"percent":   `%_$1 ?1 :name ${x} %s {{.}}`,
+	"unicode":   "ß Ω 日本語 👩‍👩‍👧 \u202eevil\u202c e\u0301",
+	"lines":     "a\nb\r\n\tc",
+	"spaces":    "  leading and trailing  ",
+	"json":      `{"a":["\u0000",null]}`,
+	"backslash": `\x00 \0 \\`,
+}
