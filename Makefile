@@ -1,0 +1,71 @@
+# `make` or `make help` lists what can be done.
+
+SHELL       := bash
+.SHELLFLAGS := -uo pipefail -c
+.DEFAULT_GOAL := help
+
+PKG      ?= ./...
+FUZZTIME ?= 20s
+BENCH    ?= .
+COUNT    ?= 5
+# More for the command in question: `make run ARGS='--listen 127.0.0.1:8080'`, `make test ARGS='-run Lease -v'`.
+ARGS     ?=
+
+# The version is stamped here, so Go need not ask git: it fails where the checkout is another user's.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOBUILD  = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/
+
+# The race detector needs a C compiler, which Go reports here. Without one the tests run all the same.
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: ## build the service and run it on ./authhook.db with the example catalog
+	@mkdir -p bin
+	@$(GOBUILD) ./cmd/authhook
+	@AUTHHOOK_DATABASE_URL="$${AUTHHOOK_DATABASE_URL:-sqlite:authhook.db}" exec bin/authhook serve --catalog examples/catalog.yaml $(ARGS)
+
+.PHONY: test
+test: ## every test, with -race, beside a throwaway PostgreSQL and Redis
+	@[[ -n "$(RACE)" ]] || echo "no C compiler: the tests run without the race detector (Debian: apt-get install gcc libc6-dev)" >&2
+	scripts/with-services go test $(RACE) -timeout 5m $(ARGS) $(PKG)
+
+.PHONY: build
+build: ## both programs into bin/
+	@mkdir -p bin
+	$(GOBUILD) ./cmd/authhook ./cmd/authhook-trigger
+
+.PHONY: lint
+lint: fmt vet staticcheck ## formatting, vet, staticcheck
+
+.PHONY: fmt
+fmt: ## fail when a file is not as gofmt writes it
+	@files=$$(gofmt -l .) || exit; [[ -z $$files ]] || { echo "not formatted (gofmt -w .):"; echo "$$files"; exit 1; }
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: staticcheck
+staticcheck: ## staticcheck, in the version of go.mod
+	go tool staticcheck ./...
+
+.PHONY: bench
+bench: ## the budgets, measured beside their references (BENCH, COUNT)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 30m $(ARGS) \
+		./internal/policy ./internal/webhook ./internal/wire/socket ./cmd/authhook-trigger
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, one after another, for FUZZTIME (20s) each
+	@FUZZTIME='$(FUZZTIME)' scripts/fuzz $(PKG)
+
+.PHONY: ci
+ci: ## what CI runs
+	@.ci/run
+
+.PHONY: clean
+clean: ## remove what was built; authhook.db stays
+	rm -rf bin coverage.out
