@@ -84,6 +84,19 @@ func NewSessionBatch(sessions []policy.Session, now time.Time) *SessionBatch {
 	return b
 }
 
+// Ends are the last end of each session that ended in the batch.
+func (b *SessionBatch) Ends() map[SessionKey]time.Time {
+	ends := make(map[SessionKey]time.Time)
+	for k, writes := range b.writes {
+		for _, s := range writes {
+			if s.State == policy.SessionEnded && s.Ended.After(ends[k]) {
+				ends[k] = s.Ended
+			}
+		}
+	}
+	return ends
+}
+
 // Fold is what becomes of a session that stood as old, nil when it was not stored, and what was watched. Changed is
 // false when the batch holds nothing new about it.
 func (b *SessionBatch) Fold(k SessionKey, old *StoredSession) (row StoredSession, watched []Usage, changed bool) {

@@ -106,8 +106,8 @@ CREATE TABLE changes (
 );
 CREATE INDEX changes_at ON changes (at);
 
--- A session holds one place at a time. seq is the order of acquiring
--- under one plan, where the moments are equal.
+-- A session holds one place at a time. seq is the order of acquiring under one plan, where the moments are equal. asked_at
+-- is when the session last asked for its place: an end from before then does not give it up.
 CREATE TABLE leases (
     node        text COLLATE "C" NOT NULL,
     session     text COLLATE "C" NOT NULL,
@@ -115,6 +115,7 @@ CREATE TABLE leases (
     plan        text COLLATE "C" NOT NULL,
     acquired_at timestamptz NOT NULL,
     seq         bigint      NOT NULL,
+    asked_at    timestamptz NOT NULL,
     until_at    timestamptz NOT NULL,
     PRIMARY KEY (node, session)
 );

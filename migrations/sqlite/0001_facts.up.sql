@@ -104,8 +104,8 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE INDEX changes_at ON changes (at);
 
--- A session holds one place at a time. seq is the order of acquiring
--- under one plan, where the moments are equal.
+-- A session holds one place at a time. seq is the order of acquiring under one plan, where the moments are equal. asked_at
+-- is when the session last asked for its place: an end from before then does not give it up.
 CREATE TABLE leases (
     node        text    NOT NULL,
     session     text    NOT NULL,
@@ -113,6 +113,7 @@ CREATE TABLE leases (
     plan        text    NOT NULL,
     acquired_at integer NOT NULL,
     seq         integer NOT NULL,
+    asked_at    integer NOT NULL,
     until_at    integer NOT NULL,
     PRIMARY KEY (node, session)
 ) STRICT;

@@ -50,12 +50,12 @@ WITH theirs AS (
     WHERE l.node = oldest.node AND l.session = oldest.session
     RETURNING l.node, l.session, l.acquired_at, l.seq
 ), granted AS (
-    INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, until_at)
-    SELECT $3, $4, $1, $2, $5, now.next, $6
+    INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at)
+    SELECT $3, $4, $1, $2, $5, now.next, $5, $6
     FROM now
     WHERE now.grant
     ON CONFLICT (node, session) DO UPDATE
-    SET user_id = $1, plan = $2, until_at = $6,
+    SET user_id = $1, plan = $2, asked_at = $5, until_at = $6,
         acquired_at = CASE WHEN (SELECT renewed FROM now) THEN l.acquired_at ELSE $5 END,
         seq = CASE WHEN (SELECT renewed FROM now) THEN l.seq ELSE excluded.seq END
     RETURNING 1
@@ -68,10 +68,15 @@ ORDER BY acquired_at, seq`
 SELECT count(*) FROM leases
 WHERE user_id = $1 AND plan = $2 AND until_at > $5 AND NOT (node = $3 AND session = $4)`
 
-	sqlReleaseLeases = `
+	// In the order in which everyone takes rows.
+	sqlEndLeases = `
 DELETE FROM leases
 WHERE (node, session) IN (
-    SELECT node, session FROM leases WHERE node = $1 AND session = ANY($2::text[]) ORDER BY node, session FOR UPDATE
+    SELECT l.node, l.session
+    FROM leases AS l JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS e (node, session, ended_at)
+        ON l.node = e.node AND l.session = e.session AND l.asked_at <= e.ended_at
+    ORDER BY l.node, l.session
+    FOR UPDATE OF l
 )`
 
 	sqlRenewLeases = `
@@ -141,19 +146,6 @@ func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptS
 		return s.pool.QueryRow(ctx, sqlCountLeases, user, plan, exceptNode, exceptSession, at).Scan(&n)
 	})
 	return n, err
-}
-
-// ReleaseLease gives up a session's place. A session that has none has none.
-func (s *Store) ReleaseLease(ctx context.Context, node, session string) error {
-	return s.ReleaseLeases(ctx, node, []string{session})
-}
-
-// ReleaseLeases gives up the places of a node's sessions.
-func (s *Store) ReleaseLeases(ctx context.Context, node string, sessions []string) error {
-	return s.read(ctx, "release places under plans' limits", func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, sqlReleaseLeases, node, storable(sessions))
-		return err
-	})
 }
 
 // RenewLeases sets until when the places of a node's sessions are taken. A session whose place is gone stays without.

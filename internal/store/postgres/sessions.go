@@ -74,7 +74,8 @@ SELECT count(*) FROM dropped`
 
 // WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
 // first decided about keeps that moment until it ends. The first time that an end is written, what was watched is
-// counted for the user: as much in the month of the end.
+// counted for the user: as much in the month of the end. An ended session gives up its place under a plan's limit, unless it
+// asked for it again since.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -85,8 +86,24 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.ID, b.ID))
 	})
 	return s.writeWithin(ctx, "write sessions", longTimeout, func(ctx context.Context, tx pgx.Tx) error {
-		return writeSessions(ctx, tx, batch)
+		if err := writeSessions(ctx, tx, batch); err != nil {
+			return err
+		}
+		return endLeases(ctx, tx, batch.Ends())
 	})
+}
+
+func endLeases(ctx context.Context, tx pgx.Tx, ends map[store.SessionKey]time.Time) error {
+	if len(ends) == 0 {
+		return nil
+	}
+	var nodes, ids []string
+	var at []time.Time
+	for k, ended := range ends {
+		nodes, ids, at = append(nodes, k.Node), append(ids, k.ID), append(at, ended)
+	}
+	_, err := tx.Exec(ctx, sqlEndLeases, nodes, ids, at)
+	return err
 }
 
 // writeSessions adds those that are new, then folds the others into what is stored: at most four round trips.

@@ -15,7 +15,7 @@ const (
 	sqlDropExpired = `DELETE FROM leases WHERE user_id = ?1 AND plan = ?2 AND until_at <= ?3`
 
 	sqlKeepLease = `
-UPDATE leases SET until_at = ?5 WHERE node = ?1 AND session = ?2 AND user_id = ?3 AND plan = ?4`
+UPDATE leases SET until_at = ?5, asked_at = ?6 WHERE node = ?1 AND session = ?2 AND user_id = ?3 AND plan = ?4`
 
 	sqlStandingLeases = `
 SELECT count(*), coalesce(max(seq), 0) + 1 FROM leases WHERE user_id = ?1 AND plan = ?2`
@@ -30,17 +30,17 @@ WHERE (node, session) IN (
 SELECT node, session FROM leases WHERE user_id = ?1 AND plan = ?2 ORDER BY acquired_at, seq LIMIT ?3`
 
 	sqlTakeLease = `
-INSERT INTO leases (node, session, user_id, plan, acquired_at, seq, until_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+INSERT INTO leases (node, session, user_id, plan, acquired_at, seq, asked_at, until_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?7)
 ON CONFLICT (node, session) DO UPDATE
 SET user_id = excluded.user_id, plan = excluded.plan, acquired_at = excluded.acquired_at, seq = excluded.seq,
-    until_at = excluded.until_at`
+    asked_at = excluded.asked_at, until_at = excluded.until_at`
 
 	sqlCountLeases = `
 SELECT count(*) FROM leases
 WHERE user_id = ?1 AND plan = ?2 AND until_at > ?5 AND NOT (node = ?3 AND session = ?4)`
 
-	sqlReleaseLease = `DELETE FROM leases WHERE node = ?1 AND session = ?2`
+	sqlEndLease = `DELETE FROM leases WHERE node = ?1 AND session = ?2 AND asked_at <= ?3`
 
 	sqlRenewLease = `UPDATE leases SET until_at = ?3 WHERE node = ?1 AND session = ?2`
 
@@ -73,7 +73,7 @@ func (t *tx) acquire(l policy.Lease, limit int, onLimit policy.OnLimit) (bool, [
 	if _, err := t.exec(sqlDropExpired, l.User, l.Plan, micros(l.At)); err != nil {
 		return false, nil, err
 	}
-	kept, err := t.changed(sqlKeepLease, l.Node, l.Session, l.User, l.Plan, micros(l.Until))
+	kept, err := t.changed(sqlKeepLease, l.Node, l.Session, l.User, l.Plan, micros(l.Until), micros(l.At))
 	if err != nil || kept > 0 {
 		return kept > 0, nil, err
 	}
@@ -110,23 +110,6 @@ func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptS
 		return s.queryRow(ctx, sqlCountLeases, []any{user, plan, exceptNode, exceptSession, micros(at)}, &n)
 	})
 	return n, err
-}
-
-// ReleaseLease gives up a session's place. A session that has none has none.
-func (s *Store) ReleaseLease(ctx context.Context, node, session string) error {
-	return s.ReleaseLeases(ctx, node, []string{session})
-}
-
-// ReleaseLeases gives up the places of a node's sessions.
-func (s *Store) ReleaseLeases(ctx context.Context, node string, sessions []string) error {
-	return s.jot(ctx, "release places under plans' limits", callTimeout, func(t *tx) error {
-		for _, session := range sessions {
-			if _, err := t.exec(sqlReleaseLease, node, session); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // RenewLeases sets until when the places of a node's sessions are taken. A session whose place is gone stays without.

@@ -50,7 +50,8 @@ WHERE rowid IN (SELECT rowid FROM sessions WHERE state = 'denied' AND decided_at
 
 // WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
 // first decided about keeps that moment until it ends. The first time that an end is written, what was watched is
-// counted for the user: as much in the month of the end.
+// counted for the user: as much in the month of the end. An ended session gives up its place under a plan's limit, unless it
+// asked for it again since.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -59,6 +60,11 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 	return s.jot(ctx, "write sessions", longTimeout, func(t *tx) error {
 		for _, k := range batch.Keys {
 			if err := t.writeSession(batch, k); err != nil {
+				return err
+			}
+		}
+		for k, at := range batch.Ends() {
+			if _, err := t.exec(sqlEndLease, k.Node, k.ID, micros(at)); err != nil {
 				return err
 			}
 		}

@@ -122,17 +122,25 @@ func testLeases(t *testing.T, database func(testing.TB) Open) {
 		acquire(t, s, lease("y", 0), 1, kick, true, "8", "7", "x")
 	})
 
-	t.Run("released", func(t *testing.T) {
+	t.Run("given up at the end", func(t *testing.T) {
 		s := fresh(t, database)
-		acquire(t, s, lease("1", 0), 1, reject, true)
-		require.NoError(t, s.ReleaseLease(t.Context(), "m", "1"))
-		require.Equal(t, 1, held(t, s, 0), "that is another node's")
-		require.NoError(t, s.ReleaseLease(t.Context(), "n", "1"))
-		require.NoError(t, s.ReleaseLease(t.Context(), "n", "1"))
+		end := func(node, id string, at time.Duration) policy.Session {
+			return policy.Session{Node: node, ID: id, State: policy.SessionEnded, Ended: noon.Add(at)}
+		}
+		acquire(t, s, lease("1", time.Second), 1, reject, true)
+		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{end("m", "1", time.Minute)}))
+		require.Equal(t, 1, held(t, s, time.Second), "that is another node's")
+		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{end("n", "1", time.Second-time.Microsecond)}))
+		require.Equal(t, 1, held(t, s, time.Second), "it asked again after that end")
+		acquire(t, s, lease("1", 3*time.Second), 1, reject, true)
+		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{end("n", "1", 2*time.Second)}))
+		require.Equal(t, 1, held(t, s, 3*time.Second), "a place that was renewed since stays")
+		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{end("n", "1", 3*time.Second)}))
+		require.Zero(t, held(t, s, 3*time.Second))
+
 		acquire(t, s, lease("2", 0), 2, reject, true)
 		acquire(t, s, lease("3", 0), 2, reject, true)
-		require.NoError(t, s.ReleaseLeases(t.Context(), "n", []string{"3", "2", "none", "a\x00", "\xff"}))
-		require.NoError(t, s.ReleaseLeases(t.Context(), "n", nil))
+		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{end("n", "3", 0), end("n", "2", 0), end("n", "none", 0)}))
 		require.Zero(t, held(t, s, 0))
 	})
 

@@ -18,13 +18,14 @@ type leaseModel struct{ held []modelLease }
 type modelLease struct {
 	plan, session string
 	since, until  int
+	asked         int // when it was last asked for
 }
 
 func (m *leaseModel) acquire(plan, session string, at, until, limit int, kick bool) (granted bool, kicked []string) {
 	m.drop(func(l modelLease) bool { return l.plan == plan && l.until <= at })
 	for i, l := range m.held {
 		if l.plan == plan && l.session == session {
-			m.held[i].until = until
+			m.held[i].until, m.held[i].asked = until, at
 			return true, nil
 		}
 	}
@@ -36,7 +37,7 @@ func (m *leaseModel) acquire(plan, session string, at, until, limit int, kick bo
 		m.drop(func(l modelLease) bool { return l.session == kicked[len(kicked)-1] })
 	}
 	m.drop(func(l modelLease) bool { return l.session == session })
-	m.held = append(m.held, modelLease{plan, session, at, until})
+	m.held = append(m.held, modelLease{plan, session, at, until, at})
 	return true, kicked
 }
 
@@ -107,10 +108,10 @@ func testLeasesModel(t *testing.T, database func(testing.TB) Open) {
 					}
 				}
 			},
-			"release": func(t *rapid.T) {
-				id := session.Draw(t, "session")
-				fail(s.ReleaseLease(ctx, user, id))
-				m.drop(func(l modelLease) bool { return l.session == id })
+			"end": func(t *rapid.T) {
+				id, at := session.Draw(t, "session"), clock.Draw(t, "at")
+				fail(s.WriteSessions(ctx, []policy.Session{{Node: user, ID: id, State: policy.SessionEnded, Ended: moment(at)}}))
+				m.drop(func(l modelLease) bool { return l.session == id && l.asked <= at })
 			},
 			"": func(t *rapid.T) {
 				for _, p := range plans {

@@ -52,8 +52,6 @@ type Store interface {
 	Sessions(ctx context.Context, f store.SessionFilter) ([]policy.Session, error)
 	PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error)
 
-	ReleaseLease(ctx context.Context, node, session string) error
-	ReleaseLeases(ctx context.Context, node string, sessions []string) error
 	RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) error
 	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
 	PrunePreviews(ctx context.Context, beganBefore time.Time) (int64, error)
