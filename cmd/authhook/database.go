@@ -21,6 +21,7 @@ type database interface {
 	policy.Previews
 	enforce.SessionStore
 	feed.Reader
+	pruner
 
 	Migrate(context.Context) error
 	Ping(context.Context) error

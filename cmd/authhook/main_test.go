@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -17,6 +18,9 @@ import (
 	"go.uber.org/goleak"
 
 	"authhook/internal/mist/recording"
+	"authhook/internal/policy"
+	"authhook/internal/store"
+	"authhook/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,6 +93,16 @@ type served struct {
 
 func serveForTest(t *testing.T, args ...string) *served {
 	t.Helper()
+	s := startForTest(t, args...)
+	found := s.out.find(t, `(?m)answers on (\S+)$|^(exited)$`)
+	require.NotEmpty(t, found, s.log.String())
+	s.url = "http://" + found
+	return s
+}
+
+// startForTest does not wait until the service is ready.
+func startForTest(t *testing.T, args ...string) *served {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &served{out: newOutput(), log: newOutput()}
 	code := make(chan int, 1)
@@ -106,10 +120,29 @@ func serveForTest(t *testing.T, args ...string) *served {
 		return last
 	}
 	t.Cleanup(func() { s.stop() })
-	found := s.out.find(t, `(?m)answers on (\S+)$|^(exited)$`)
-	require.NotEmpty(t, found, s.log.String())
-	s.url = "http://" + found
 	return s
+}
+
+// waitLog waits for a line in the log, and returns the pattern's first group.
+func (s *served) waitLog(t *testing.T, pattern string) string {
+	t.Helper()
+	if !strings.Contains(pattern, "(") {
+		pattern = "(" + pattern + ")"
+	}
+	return s.log.find(t, pattern)
+}
+
+func (s *served) get(t *testing.T, path string) (code int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+	require.NoError(t, err)
+	r.Close = true
+	answer, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, answer.Body.Close()) }()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return answer.StatusCode, string(text)
 }
 
 // ask sends a trigger and returns the answer.
@@ -131,24 +164,117 @@ func (s *served) ask(t *testing.T, trigger, uuid, body string) string {
 
 func emptyDatabase(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "authhook.db") }
 
+// databases are a new one of each kind.
+func databases(t *testing.T) map[string]string {
+	return map[string]string{"sqlite": emptyDatabase(t), "postgres": storetest.PostgresSchema(t)}
+}
+
+func askWithKey(key, session string) string {
+	return "movie\n192.0.2.1\n" + key + "\nHLS\nhttp://h/\n" + strings.Repeat(session, 32) + "\nfalse"
+}
+
 // The way of the README: start, see a recorded viewer let in, make a key, see it let in, start again.
-func TestServeFromAnEmptyDirectory(t *testing.T) {
-	db := emptyDatabase(t)
+func TestServeFromAnEmptyDatabase(t *testing.T) {
 	recorded, err := recording.Read("USER_NEW")
 	require.NoError(t, err)
+	for kind, db := range databases(t) {
+		t.Run(kind, func(t *testing.T) {
+			s := serveForTest(t, "--database-url", db, "--catalog", exampleCatalog)
+			assert.Equal(t, "true", s.ask(t, "USER_NEW", "u1", string(recorded.Body)))
+			shown := s.out.find(t, `printf '([^']+)'`)
+			assert.Equal(t, string(recorded.Body), strings.ReplaceAll(shown, `\n`, "\n"), "what is shown is what was recorded")
+
+			key := strings.TrimSpace(mustAuthhook(t, "token", "alice", "--create", "--plan", "gold", "--for", "1h", "--database-url", db))
+			assert.Equal(t, "true", s.ask(t, "USER_NEW", "u2", askWithKey(key, "ab")), "a key that another process made is good at once")
+			assert.Zero(t, s.stop(), s.log.String())
+
+			again := serveForTest(t, "--database-url", db)
+			assert.Equal(t, "true", again.ask(t, "USER_NEW", "u3", askWithKey(key, "ab")))
+			sessions := readSessions(t, db)
+			require.Len(t, sessions, 2, "what was answered was written before the end")
+			assert.NotContains(t, s.log.String()+again.log.String(), key)
+		})
+	}
+}
+
+func readSessions(t *testing.T, url string) []policy.Session {
+	t.Helper()
+	db, err := (&databaseFlags{DatabaseURL: url}).open(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	sessions, err := db.(interface {
+		Sessions(context.Context, store.SessionFilter) ([]policy.Session, error)
+	}).Sessions(t.Context(), store.SessionFilter{})
+	require.NoError(t, err)
+	return sessions
+}
+
+// An applied catalog changes the answers of a running service.
+func TestACatalogIsInForceAtOnce(t *testing.T) {
+	for kind, db := range databases(t) {
+		t.Run(kind, func(t *testing.T) {
+			s := serveForTest(t, "--database-url", db)
+			body := "movie\n192.0.2.1\n\nHLS\nhttp://h/\n" + strings.Repeat("ab", 32) + "\nfalse"
+			assert.Equal(t, "false", s.ask(t, "USER_NEW", "u1", body))
+			s.waitLog(t, "reason=stream_unknown")
+			path := filepath.Join(t.TempDir(), "catalog.yaml")
+			require.NoError(t, os.WriteFile(path, []byte("streams: [{match: movie, access: public}]"), 0o600))
+			mustAuthhook(t, "apply", "-f", path, "--database-url", db)
+			for n := 0; s.ask(t, "USER_NEW", fmt.Sprint("u2-", n), body) != "true"; n++ {
+				require.NoError(t, t.Context().Err())
+			}
+		})
+	}
+}
+
+// A database that goes away is no verdict: who is known is answered from memory, who is not is "unavailable", and all is
+// right again when it is back.
+func TestPostgresGoesAwayAndComesBack(t *testing.T) {
+	proxy, db := storetest.NewProxy(t, storetest.PostgresSchema(t))
 	s := serveForTest(t, "--database-url", db, "--catalog", exampleCatalog)
-	assert.Equal(t, "true", s.ask(t, "USER_NEW", "u1", string(recorded.Body)))
-	shown := s.out.find(t, `printf '([^']+)'`)
-	assert.Equal(t, string(recorded.Body), strings.ReplaceAll(shown, `\n`, "\n"), "what is shown is what was recorded")
+	known := strings.TrimSpace(mustAuthhook(t, "token", "alice", "--create", "--plan", "basic", "--database-url", db))
+	other := strings.TrimSpace(mustAuthhook(t, "token", "bob", "--create", "--plan", "basic", "--database-url", db))
+	public := "extra\n192.0.2.1\n\nHLS\nhttp://h/\n" + strings.Repeat("cd", 32) + "\nfalse"
+	club := func(key, session string) string { return "club\n" + askWithKey(key, session)[len("movie\n"):] }
+	path := filepath.Join(t.TempDir(), "catalog.yaml")
+	require.NoError(t, os.WriteFile(path, []byte("streams: [{match: extra, access: public}, {match: club, access: authenticated}]"), 0o600))
+	mustAuthhook(t, "apply", "-f", path, "--database-url", db)
+	for n := 0; s.ask(t, "USER_NEW", fmt.Sprint("u1-", n), club(known, "ab")) != "true"; n++ {
+		require.NoError(t, t.Context().Err())
+	}
 
-	key := strings.TrimSpace(mustAuthhook(t, "token", "alice", "--create", "--plan", "gold", "--for", "1h", "--database-url", db))
-	body := "movie\n192.0.2.1\n" + key + "\nHLS\nhttp://h/\n" + strings.Repeat("ab", 32) + "\nfalse"
-	assert.Equal(t, "true", s.ask(t, "USER_NEW", "u2", body), "a key that another process made is good at once")
+	proxy.Down()
+	assert.Equal(t, "true", s.ask(t, "USER_NEW", "u2", public))
+	assert.Equal(t, "true", s.ask(t, "USER_NEW", "u3", club(known, "ab")), "facts in memory still decide")
+	assert.Equal(t, "false", s.ask(t, "USER_NEW", "u4", club(other, "ef")))
+	s.waitLog(t, "reason=unavailable")
+	code, body := s.get(t, "/readyz")
+	assert.Equal(t, http.StatusServiceUnavailable, code)
+	assert.Contains(t, body, "database")
+	code, _ = s.get(t, "/healthz")
+	assert.Equal(t, http.StatusOK, code)
+
+	proxy.Up()
+	for n := 0; s.ask(t, "USER_NEW", fmt.Sprint("u5-", n), club(other, "ef")) != "true"; n++ {
+		require.NoError(t, t.Context().Err())
+	}
 	assert.Zero(t, s.stop(), s.log.String())
+	assert.Len(t, readSessions(t, db), 3, "what was decided meanwhile was kept, and written")
+}
 
-	again := serveForTest(t, "--database-url", db)
-	assert.Equal(t, "true", again.ask(t, "USER_NEW", "u3", body))
-	assert.NotContains(t, s.log.String()+again.log.String(), key)
+// A service that starts before its database answers, is not ready, and becomes so.
+func TestServeBeforeItsDatabase(t *testing.T) {
+	proxy, db := storetest.NewProxy(t, storetest.PostgresSchema(t))
+	proxy.Down()
+	s := startForTest(t, "--database-url", db, "--catalog", exampleCatalog, "--on-unavailable", "allow")
+	s.url = "http://" + s.waitLog(t, `msg=listening address=(\S+)`)
+	code, body := s.get(t, "/readyz")
+	assert.Equal(t, http.StatusServiceUnavailable, code)
+	assert.Contains(t, body, "catalog")
+	assert.Equal(t, "true", s.ask(t, "USER_NEW", "u1", askWithKey("", "ab")), "the configured answer")
+	proxy.Up()
+	s.out.find(t, `answers on (\S+)`)
+	assert.Equal(t, "false", s.ask(t, "USER_NEW", "u2", askWithKey("", "ab")))
 }
 
 func TestBadSettingsAreNamedAndChangeNothing(t *testing.T) {
@@ -215,7 +341,7 @@ func TestHelpNamesEverySetting(t *testing.T) {
 	assert.Zero(t, code)
 	for _, name := range []string{
 		"LISTEN", "SOCKET", "SOCKET_MODE", "DATABASE_URL", "DATABASE_URL_FILE", "CATALOG", "TRIGGER_KEY", "TRIGGER_KEY_FILE",
-		"ON_UNAVAILABLE", "NODE", "SESSION_MODE", "FACTS_FRESH", "FACTS_STALE", "FACTS_ENTRIES", "LOG_LEVEL", "LOG_FORMAT", "CONFIG",
+		"ON_UNAVAILABLE", "NODE", "SESSION_MODE", "FACTS_FRESH", "FACTS_STALE", "FACTS_ENTRIES", "KEEP_SESSIONS", "LOG_LEVEL", "LOG_FORMAT", "CONFIG",
 	} {
 		assert.Contains(t, out, "$AUTHHOOK_"+name)
 	}

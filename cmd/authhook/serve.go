@@ -27,6 +27,7 @@ type serveCommand struct {
 	FactsFresh     time.Duration `default:"1m" help:"How old facts in memory may become before they are read again."`
 	FactsStale     time.Duration `default:"10m" help:"How old facts may become while the database is away."`
 	FactsEntries   int           `default:"200000" help:"For how many users facts are kept in memory."`
+	KeepSessions   time.Duration `default:"2160h" help:"How long ended and denied sessions are kept, for looking back."`
 	LogLevel       string        `default:"info" enum:"debug,info,warn,error" help:"debug, info (a line a decision), warn or error."`
 	LogFormat      string        `default:"text" enum:"text,json" help:"text or json."`
 }
@@ -47,6 +48,7 @@ func (c *serveCommand) settings(ctx context.Context) (*serviceSettings, error) {
 	cfg := &serviceSettings{
 		listen: c.Listen, socket: c.Socket, node: c.Node,
 		allowUnavailable: c.OnUnavailable == "allow",
+		keepSessions:     c.KeepSessions,
 		factsFresh:       c.FactsFresh, factsStale: c.FactsStale, factsEntries: c.FactsEntries,
 	}
 	var err error
@@ -74,6 +76,9 @@ func (c *serveCommand) settings(ctx context.Context) (*serviceSettings, error) {
 			return nil, wrongSetting("--session-mode %q is not a number from 0 to 15", c.SessionMode)
 		}
 		cfg.sessionMode = &n
+	}
+	if c.KeepSessions < time.Hour {
+		return nil, wrongSetting("--keep-sessions %s: sessions must be kept for an hour at least", c.KeepSessions)
 	}
 	if c.FactsFresh <= 0 || c.FactsStale < 0 || c.FactsEntries <= 0 {
 		return nil, wrongSetting("--facts-fresh and --facts-entries must be above zero, --facts-stale not below")

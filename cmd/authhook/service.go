@@ -36,6 +36,7 @@ type serviceSettings struct {
 	allowUnavailable bool
 	node             string
 	sessionMode      *int
+	keepSessions     time.Duration
 	factsFresh       time.Duration
 	factsStale       time.Duration
 	factsEntries     int
@@ -75,6 +76,7 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 	if err != nil {
 		return wrongSetting("--listen: %s", err)
 	}
+	log.Info("listening", "address", listener.Addr().String())
 	var socket net.Listener
 	if cfg.socket != "" {
 		if socket, err = webhook.ListenSocket(ctx, cfg.socket, cfg.socketMode); err != nil {
@@ -103,6 +105,10 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 		}
 		writeWelcome(out, cfg, listener.Addr().String())
 		group.Go(func() error { return s.keepCatalog(ctx) })
+		group.Go(func() error {
+			keepPruned(ctx, s.db, cfg.keepSessions, s.decider.LongestPreview, log)
+			return nil
+		})
 		return s.follower.Run(ctx)
 	})
 	err = group.Wait()

@@ -12,9 +12,8 @@ import (
 // writeWelcome says what to do next: how to see an answer, and what to put into MistServer.
 func writeWelcome(w io.Writer, cfg *serviceSettings, address string) {
 	url := "http://" + address + "/trigger"
-	shown := url
 	if cfg.triggerKey != "" {
-		url, shown = url+"/"+cfg.triggerKey, url+"/$AUTHHOOK_TRIGGER_KEY"
+		url += "/$AUTHHOOK_TRIGGER_KEY" // known to who reads this, and to nobody who reads over a shoulder
 	}
 	_, _ = fmt.Fprintf(w, `authhook %s answers on %s
 
@@ -31,7 +30,7 @@ denies while authhook is away; without one MistServer lets everybody in.
 A key for a user who has bought the plan "gold":
 
   authhook token alice --create --plan gold --for 720h
-`, version, address, recordedSession(), shown, triggerEntry(shown))
+`, version, address, recordedSession(), url, triggerEntry(url))
 }
 
 // recordedSession is the session id in the recording USER_NEW.http: SHA-256 of stream, address and token.

@@ -68,6 +68,17 @@ func (d *Decider) Catalog() *Catalog {
 	return nil
 }
 
+// LongestPreview is how long the beginning of a preview matters at most, under the catalog in force.
+func (d *Decider) LongestPreview() time.Duration {
+	longest := 24 * time.Hour
+	if c := d.Catalog(); c != nil {
+		for i := range c.Streams {
+			longest = max(longest, c.Streams[i].previewEvery())
+		}
+	}
+	return longest
+}
+
 // Decide answers a request. The same event is answered alike, with no second effect: repeated says that it was asked
 // before. Decide always answers: what cannot be found out is [Unavailable].
 func (d *Decider) Decide(ctx context.Context, r *Request) (decision Decision, repeated bool) {

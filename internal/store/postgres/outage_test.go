@@ -15,8 +15,8 @@ import (
 )
 
 // behindProxy is a migrated store with a user anna and a catalog, and the proxy before its server.
-func behindProxy(t *testing.T) (*Store, *proxy) {
-	p, through := newProxy(t, newSchema(t))
+func behindProxy(t *testing.T) (*Store, *storetest.Proxy) {
+	p, through := storetest.NewProxy(t, storetest.PostgresSchema(t))
 	s, err := Open(t.Context(), through)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
@@ -39,9 +39,9 @@ func TestOneRoundTrip(t *testing.T) {
 	require.NoError(t, s.Ping(t.Context()))
 	trips := func(call func() error) int {
 		t.Helper()
-		before, connections := p.counts()
+		before, connections := p.Counts()
 		require.NoError(t, call())
-		after, now := p.counts()
+		after, now := p.Counts()
 		require.Equal(t, connections, now, "on the same connection")
 		return after - before
 	}
@@ -66,13 +66,13 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	s, p := behindProxy(t)
 	for round := range 2 {
-		p.down()
+		p.Down()
 		for name, call := range storetest.Calls(s) {
 			began := time.Now()
 			require.ErrorIs(t, call(t.Context()), store.ErrUnavailable, name)
 			require.Less(t, time.Since(began), callTimeout+time.Second, name)
 		}
-		p.up()
+		p.Up()
 		for name, call := range storetest.Calls(s) {
 			require.NoError(t, call(t.Context()), "%s, back for the %d. time", name, round+1)
 		}
@@ -81,8 +81,8 @@ func TestOutage(t *testing.T) {
 
 func TestOpenWhileAway(t *testing.T) {
 	t.Parallel()
-	p, through := newProxy(t, newSchema(t))
-	p.down()
+	p, through := storetest.NewProxy(t, storetest.PostgresSchema(t))
+	p.Down()
 	s, err := Open(t.Context(), through)
 	require.NoError(t, err, "the server may come later")
 	defer s.Close()
@@ -90,7 +90,7 @@ func TestOpenWhileAway(t *testing.T) {
 	require.ErrorIs(t, s.Migrate(t.Context()), store.ErrUnavailable)
 	_, err = s.Version(t.Context())
 	require.ErrorIs(t, err, store.ErrUnavailable)
-	p.up()
+	p.Up()
 	require.NoError(t, s.Migrate(t.Context()))
 	require.NoError(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, nil))
 }
@@ -110,7 +110,7 @@ func TestDeadConnections(t *testing.T) {
 			c.Release()
 		}
 		s.lastReset.Store(0)
-		p.cut()
+		p.Cut()
 		require.NoError(t, call(t.Context()), name)
 	}
 }
@@ -118,7 +118,7 @@ func TestDeadConnections(t *testing.T) {
 // TestServerSaysGoodbye: an administrator's command ends sessions of the server, as its restart does.
 func TestServerSaysGoodbye(t *testing.T) {
 	t.Parallel()
-	databaseURL := newSchema(t)
+	databaseURL := storetest.PostgresSchema(t)
 	name := store.NewID("app")
 	s, err := Open(t.Context(), databaseURL+"&application_name="+name)
 	require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestServerSaysGoodbye(t *testing.T) {
 	require.NoError(t, err)
 	for what, call := range storetest.Calls(s) {
 		s.lastReset.Store(0)
-		admin(t, databaseURL, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = '`+name+`'`)
+		storetest.PostgresExec(t, databaseURL, `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = '`+name+`'`)
 		require.NoError(t, call(t.Context()), what)
 	}
 }
@@ -137,7 +137,7 @@ func TestServerSaysGoodbye(t *testing.T) {
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	s, p := behindProxy(t)
-	p.hang()
+	p.Hang()
 	began := time.Now()
 	_, err := s.FactsByUser(t.Context(), "anna")
 	require.ErrorIs(t, err, store.ErrUnavailable, "without a deadline of the caller's, our own")
@@ -154,17 +154,17 @@ func TestSilence(t *testing.T) {
 	_, err = s.FactsByUser(ctx, "anna")
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotErrorIs(t, err, store.ErrUnavailable)
-	p.cut()
+	p.Cut()
 }
 
 func TestNewerDatabase(t *testing.T) {
 	t.Parallel()
-	databaseURL := newSchema(t)
+	databaseURL := storetest.PostgresSchema(t)
 	s, err := Open(t.Context(), databaseURL)
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, s.Migrate(t.Context()))
-	admin(t, databaseURL, `UPDATE schema_migrations SET version = 9999`)
+	storetest.PostgresExec(t, databaseURL, `UPDATE schema_migrations SET version = 9999`)
 	err = s.Migrate(t.Context())
 	newer := new(migrations.NewerError)
 	require.ErrorAs(t, err, &newer)

@@ -1,4 +1,4 @@
-package postgres
+package storetest
 
 import (
 	"io"
@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// proxy stands between a store and PostgreSQL: it cuts connections, swallows what is said, refuses, and counts
+// Proxy stands between a store and PostgreSQL: it cuts connections, swallows what is said, refuses, and counts
 // round trips.
-type proxy struct {
+type Proxy struct {
 	t      testing.TB
 	target string
 	wg     sync.WaitGroup
@@ -26,14 +26,14 @@ type proxy struct {
 	made     int // connections, in all
 }
 
-// newProxy stands before the server of a URL and returns the URL that leads through it.
-func newProxy(t testing.TB, databaseURL string) (*proxy, string) {
+// NewProxy stands before the server of a URL and returns the URL that leads through it.
+func NewProxy(t testing.TB, databaseURL string) (*Proxy, string) {
 	u, err := url.Parse(databaseURL)
 	require.NoError(t, err)
-	p := &proxy{t: t, target: u.Host, open: map[net.Conn]bool{}, address: "127.0.0.1:0"}
-	p.up()
+	p := &Proxy{t: t, target: u.Host, open: map[net.Conn]bool{}, address: "127.0.0.1:0"}
+	p.Up()
 	t.Cleanup(func() {
-		p.down()
+		p.Down()
 		p.wg.Wait()
 	})
 	u.Host = p.address
@@ -43,8 +43,8 @@ func newProxy(t testing.TB, databaseURL string) (*proxy, string) {
 	return p, u.String()
 }
 
-// up accepts connections, at the same address as before.
-func (p *proxy) up() {
+// Up accepts connections, at the same address as before.
+func (p *Proxy) Up() {
 	l, err := net.Listen("tcp", p.address)
 	require.NoError(p.t, err)
 	p.mu.Lock()
@@ -72,14 +72,14 @@ func (p *proxy) up() {
 	})
 }
 
-// down cuts every connection and refuses new ones.
-func (p *proxy) down() {
+// Down cuts every connection and refuses new ones.
+func (p *Proxy) Down() {
 	p.listener.Close()
-	p.cut()
+	p.Cut()
 }
 
-// cut ends the connections there are.
-func (p *proxy) cut() {
+// Cut ends the connections there are.
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.open {
@@ -88,15 +88,15 @@ func (p *proxy) cut() {
 	clear(p.open)
 }
 
-// hang lets nothing through any more, without a word.
-func (p *proxy) hang() {
+// Hang lets nothing through any more, without a word.
+func (p *Proxy) Hang() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.swallow = true
 }
 
-// counts are the round trips and the connections so far.
-func (p *proxy) counts() (asked, made int) {
+// Counts are the round trips and the connections so far.
+func (p *Proxy) Counts() (asked, made int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.asked, p.made
@@ -104,7 +104,7 @@ func (p *proxy) counts() (asked, made int) {
 
 // turn is whose turn it is to speak on one connection.
 type turn struct {
-	p      *proxy
+	p      *Proxy
 	client bool
 }
 
@@ -118,7 +118,7 @@ func (t *turn) take(client bool) (silent bool) {
 	return t.p.swallow
 }
 
-func (p *proxy) pipe(to io.WriteCloser, from io.ReadCloser, t *turn, client bool) {
+func (p *Proxy) pipe(to io.WriteCloser, from io.ReadCloser, t *turn, client bool) {
 	defer to.Close()
 	defer from.Close()
 	b := make([]byte, 64<<10)
