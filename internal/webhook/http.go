@@ -109,15 +109,14 @@ func (e *triggerEndpoint) serve(w http.ResponseWriter, r *http.Request, key stri
 		c.Body = buffer.Bytes()
 	}
 	answer := e.triggers.Answer(r.Context(), &c)
-	h := w.Header()
-	h["Content-Type"] = plainText
+	if answer != yes && answer != no { // which can be taken for nothing else, and are most of the answers
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	}
 	if c.Problem != 0 {
-		h.Set("X-Authhook-Problem", c.Problem.String())
+		w.Header().Set("X-Authhook-Problem", c.Problem.String())
 	}
 	_, _ = io.WriteString(w, answer)
 }
-
-var plainText = []string{"text/plain; charset=utf-8"}
 
 // header is the value of a header, by its canonical name.
 func header(r *http.Request, canonical string) string {

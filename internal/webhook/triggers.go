@@ -108,7 +108,7 @@ func (t *Triggers) decide(ctx context.Context, c *Call, r *policy.Request) polic
 	took := t.now().Sub(began)
 	t.metrics.decided(c.Type, d.Reason, took, repeated)
 	t.record(c, r, &d, repeated, began)
-	t.logDecision(ctx, c, r, &d, repeated, took)
+	t.logDecision(ctx, c, r, &d, repeated, began, took)
 	return d
 }
 
@@ -146,11 +146,13 @@ func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeat
 	}
 }
 
-// logDecision writes the one line of a decision.
-func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, d *policy.Decision, repeated bool, took time.Duration) {
-	if !t.log.Enabled(ctx, slog.LevelInfo) {
+// logDecision writes the one line of a decision. It goes to the handler itself: a Logger would look up who calls, each time.
+func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, d *policy.Decision, repeated bool, at time.Time, took time.Duration) {
+	h := t.log.Handler()
+	if !h.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
+	line := slog.NewRecord(at, slog.LevelInfo, "decision", 0)
 	var room [12]slog.Attr
 	attrs := append(room[:0],
 		slog.Bool("allow", d.Allow),
@@ -176,5 +178,6 @@ func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, 
 	if repeated {
 		attrs = append(attrs, slog.Bool("repeated", true))
 	}
-	t.log.LogAttrs(ctx, slog.LevelInfo, "decision", attrs...)
+	line.AddAttrs(attrs...)
+	_ = h.Handle(ctx, line)
 }
