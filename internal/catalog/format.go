@@ -20,6 +20,18 @@ type format struct{ redact bool }
 // Redacted leaves the secrets out. What is written can be shown to people; Parse refuses it until they are put back.
 func Redacted() FormatOption { return func(f *format) { f.redact = true } }
 
+// Redact is a catalog without its secrets.
+func Redact(c *policy.Catalog) *policy.Catalog {
+	shown := *c
+	shown.JWT.Keys = slices.Clone(c.JWT.Keys)
+	for i := range shown.JWT.Keys {
+		if shown.JWT.Keys[i].Secret != "" {
+			shown.JWT.Keys[i].Secret = redacted
+		}
+	}
+	return &shown
+}
+
 // Format writes a catalog as YAML, which [Parse] reads as an equal one. Secrets are written out, also those that came
 // from secret_env and secret_file, unless [Redacted] is given. The error is that of a catalog which no document can
 // express, such as one with a time after the year 9999.
@@ -28,19 +40,14 @@ func Format(c *policy.Catalog, opts ...FormatOption) ([]byte, error) {
 	for _, opt := range opts {
 		opt(&f)
 	}
+	if f.redact {
+		c = Redact(c)
+	}
 	shown := *c
 	shown.Streams = append([]policy.StreamPolicy{}, c.Streams...)
 	for i := range shown.Streams {
 		if s := &shown.Streams[i]; s.Preview == 0 && s.PreviewEvery == defaultPreviewEvery {
 			s.PreviewEvery = 0 // says nothing there
-		}
-	}
-	if f.redact {
-		shown.JWT.Keys = slices.Clone(c.JWT.Keys)
-		for i := range shown.JWT.Keys {
-			if shown.JWT.Keys[i].Secret != "" {
-				shown.JWT.Keys[i].Secret = redacted
-			}
 		}
 	}
 	// The types' JSON has the document's names and order already. YAML's own reader would not do to get from one to the

@@ -1,6 +1,8 @@
 package catalog_test
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -142,8 +144,12 @@ func anyCatalog(t *rapid.T) *policy.Catalog {
 	for _, kid := range words(word, "keys") {
 		k := policy.JWTKey{KID: kid, Alg: "HS256", Secret: rapid.StringMatching(`[ -~ü]{32,64}`).Draw(t, "secret")}
 		if rapid.Bool().Draw(t, "public") {
-			k.Alg, k.Secret = rapid.SampledFrom([]string{"RS256", "ES256", "EdDSA"}).Draw(t, "alg"), ""
-			k.PublicKey = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "key")}))
+			key, err := x509.MarshalPKIXPublicKey(ed25519.PublicKey(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "key")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			k.Alg, k.Secret = "EdDSA", ""
+			k.PublicKey = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: key}))
 		}
 		c.JWT.Keys = append(c.JWT.Keys, k)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"authhook/internal/credential"
 	"authhook/internal/policy"
 )
 
@@ -39,7 +40,13 @@ func (r *reader) jwtKeys(v value) []policy.JWTKey {
 	var keys []policy.JWTKey
 	seen := map[string]int{}
 	r.list(v, func(v value) {
+		before := len(r.errs)
 		k, given := r.jwtKey(v)
+		if len(r.errs) == before { // whether it can be used is for those to say who use it
+			if err := credential.CheckKey(k); err != nil {
+				r.fail(v, "%s", err)
+			}
+		}
 		at, named := given["kid"]
 		if !named {
 			at = v

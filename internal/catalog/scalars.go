@@ -256,7 +256,7 @@ func (r *reader) addresses(dst *[]netip.Prefix) func(value) {
 			if !ok {
 				return
 			}
-			p, problem := addressRange(s)
+			p, problem := ParseAddressRange(s)
 			if problem != "" {
 				r.fail(v, "%s", problem)
 				return
@@ -271,9 +271,9 @@ func (r *reader) addresses(dst *[]netip.Prefix) func(value) {
 	}
 }
 
-// addressRange is a range in CIDR notation or a single address. An IPv4 address in IPv6 form is the IPv4 address, as
+// ParseAddressRange reads a range in CIDR notation or a single address. An IPv4 address in IPv6 form is the IPv4 address, as
 // MistServer reports it.
-func addressRange(s string) (p netip.Prefix, problem string) {
+func ParseAddressRange(s string) (p netip.Prefix, problem string) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), ""

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -149,6 +150,18 @@ func (r *reader) streamName(dst *string, pattern bool) func(value) {
 			*dst = s
 		}
 	}
+}
+
+// CheckPattern says why a pattern of streams' names can never match one; nil when it can.
+func CheckPattern(pattern string) error {
+	problem := streamNameProblem(pattern, true)
+	switch {
+	case pattern == "":
+		return errors.New("is empty: name a stream, a beginning with a * at its end, or *")
+	case problem != "":
+		return errors.New(problem)
+	}
+	return nil
 }
 
 var streamBase = regexp.MustCompile(`^[a-z0-9_.-]+$`)

@@ -92,7 +92,7 @@ func isLoopback(host string) bool {
 		return true
 	}
 	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
+	return err == nil && a.Unmap().IsLoopback()
 }
 
 // ask wishes for a reading soon. It never waits, and wishes that come together are one.

@@ -87,6 +87,12 @@ func newKeyRing(catalog, fetched []*verifyKey) *keyRing {
 	return r
 }
 
+// CheckKey says what keeps a key of the catalog from being verified with; nil when nothing does. The error does not quote it.
+func CheckKey(k policy.JWTKey) error {
+	_, err := catalogKey(k)
+	return err
+}
+
 // catalogKeys reads the keys of the catalog. Errors name the key and what is wrong with it, never its content.
 func catalogKeys(config []policy.JWTKey) ([]*verifyKey, error) {
 	keys := make([]*verifyKey, 0, len(config))

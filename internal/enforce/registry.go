@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -23,9 +24,9 @@ const (
 	WriteEvery = 50 * time.Millisecond
 	// maxBatch is how many sessions are written at once.
 	maxBatch = 1000
-	// maxPending bounds what waits while the store is away. Beyond it, denied sessions are not kept: they have no
-	// end to account for.
-	maxPending = 200_000
+	// maxPending bounds what waits while the store is away. Beyond half of it denied sessions are not kept, which strangers
+	// can make as many of as they like, and have no end to account for.
+	maxPending = 400_000
 	// retryAtMost is the longest wait before a failed write is tried again.
 	retryAtMost = 2 * time.Second
 	// lastWrite bounds the writing at shutdown.
@@ -40,6 +41,8 @@ type Registry struct {
 	mu      sync.Mutex
 	pending []policy.Session // in the order in which things happened
 	dropped int64
+	failed  uint64
+	failing bool
 	work    chan struct{} // holds a token while there is something to write
 }
 
@@ -51,7 +54,7 @@ func NewRegistry(store SessionStore, log *slog.Logger) *Registry {
 // Record notes what became of a session, to be written soon. It does not wait for the store.
 func (r *Registry) Record(s policy.Session) {
 	r.mu.Lock()
-	if len(r.pending) >= maxPending && s.State == policy.SessionDenied {
+	if n := len(r.pending); n >= maxPending || n >= maxPending/2 && s.State == policy.SessionDenied {
 		r.dropped++
 	} else {
 		r.pending = append(r.pending, s)
@@ -67,11 +70,25 @@ func (r *Registry) wake() {
 	}
 }
 
-// Pending is how many sessions wait to be written, and how many denied ones were not kept while the store was away.
+// Pending is how many sessions wait to be written, and how many were not kept while the store was away.
 func (r *Registry) Pending() (waiting int, dropped int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.pending), r.dropped
+}
+
+// Failing says whether the last write failed, so that sessions wait.
+func (r *Registry) Failing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failing
+}
+
+// Failures is how many writes failed.
+func (r *Registry) Failures() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
 }
 
 // Run writes until the context ends, and then what is left. It returns an error when something stayed unwritten.
@@ -114,7 +131,7 @@ func (r *Registry) writeLast(ctx context.Context) error {
 type UnwrittenError struct{ Sessions int }
 
 func (e *UnwrittenError) Error() string {
-	return "sessions were not written to the store before the end"
+	return fmt.Sprintf("%d sessions were not written to the store before the end", e.Sessions)
 }
 
 // write writes what is pending, in its order. What could not be written stays first.
@@ -127,9 +144,14 @@ func (r *Registry) write(ctx context.Context) error {
 			return nil
 		}
 		if err := r.store.WriteSessions(ctx, batch); err != nil {
+			r.mu.Lock()
+			r.failed++
+			r.failing = true
+			r.mu.Unlock()
 			return err
 		}
 		r.mu.Lock()
+		r.failing = false
 		r.pending = r.pending[len(batch):]
 		if len(r.pending) == 0 {
 			r.pending = nil // what was written needs no memory

@@ -126,6 +126,7 @@ func TestAnOutageLosesNothing(t *testing.T) {
 		waiting, dropped := r.Pending()
 		assert.Equal(t, 1500, waiting)
 		assert.Zero(t, dropped)
+		assert.True(t, r.Failing())
 		f.away.Store(false)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
@@ -135,6 +136,7 @@ func TestAnOutageLosesNothing(t *testing.T) {
 		}
 		waiting, _ = r.Pending()
 		assert.Zero(t, waiting)
+		assert.False(t, r.Failing())
 
 		f.away.Store(true)
 		r.Record(session(1, policy.SessionEnded))
@@ -152,6 +154,12 @@ func TestAFloodOfDeniedSessionsIsBounded(t *testing.T) {
 	}
 	r.Record(session(1, policy.SessionOpen))
 	waiting, dropped := r.Pending()
-	assert.Equal(t, 200_001, waiting, "an open session is kept whatever happens")
+	assert.Equal(t, 200_001, waiting, "an open session is kept longer")
 	assert.EqualValues(t, 10, dropped)
+	for i := range 200_000 {
+		r.Record(session(i, policy.SessionOpen))
+	}
+	waiting, dropped = r.Pending()
+	assert.Equal(t, 400_000, waiting, "and all of it is bounded")
+	assert.EqualValues(t, 11, dropped)
 }

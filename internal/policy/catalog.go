@@ -136,6 +136,9 @@ type Catalog struct {
 	Streams []StreamPolicy `json:"streams"`
 	Prices  []Price        `json:"prices"`
 	JWT     JWT            `json:"jwt,omitzero"`
+	// Version is the number of the catalog as the store read it, which grows by one with each that differs from the
+	// last; 0 when it did not come from there. No decision depends on it.
+	Version int64 `json:"-"`
 
 	plans    map[string]*Plan
 	exact    map[string]*StreamPolicy

@@ -15,8 +15,8 @@ type Options struct {
 	// LeaseFor is how long a session keeps its place under a plan's limit when nobody renews or releases it.
 	// Default: 12 h.
 	LeaseFor time.Duration
-	// Timeout bounds each wait for the store, other than for facts. Default: 1 s: MistServer waits for 5 s, and
-	// authhook-trigger for 2 s.
+	// Timeout bounds what a decision waits for in all. Default: 1.4 s: MistServer waits for 5 s, but authhook-trigger for
+	// 1.7. The source's loads have a time of their own, which must be shorter.
 	Timeout time.Duration
 	// RememberEvents is how long the answer to one event stays known. Default: 30 s: MistServer asks for 25.
 	RememberEvents time.Duration
@@ -46,7 +46,7 @@ func NewDecider(source Source, leases Leases, previews Previews, o Options) *Dec
 		o.LeaseFor = 12 * time.Hour
 	}
 	if o.Timeout == 0 {
-		o.Timeout = time.Second
+		o.Timeout = 1400 * time.Millisecond
 	}
 	if o.RememberEvents == 0 {
 		o.RememberEvents = 30 * time.Second
@@ -91,7 +91,7 @@ func (d *Decider) Decide(ctx context.Context, r *Request) (decision Decision, re
 		if decision, err := event.wait(ctx); err == nil {
 			return decision, true
 		}
-		return d.unavailable(), true
+		return d.unavailable(r), true
 	}
 	defer event.done()
 	// Others may wait for this decision: it does not end with its first asker.
@@ -111,18 +111,26 @@ func (d *Decider) Seen(id EventID) bool {
 	return repeated
 }
 
-func (d *Decider) unavailable() Decision {
-	return Decision{Allow: d.options.AllowUnavailable, Reason: Unavailable}
+// unavailable is the answer while the facts cannot be read: the configured one, for an outage is no verdict. What runs goes
+// on, and a connection is not stopped for a rule that nobody could read: who watches or publishes is asked about by name. A
+// push whose stream only its credential knows can go nowhere.
+func (d *Decider) unavailable(r *Request) Decision {
+	allow := d.options.AllowUnavailable || r.Rerun || r.Action == Connect || r.Action == Play
+	decision := Decision{Allow: allow && !r.Invalid && !r.StreamOfCredential, Reason: Unavailable}
+	if decision.Allow && r.Action == Push {
+		decision.Stream = r.Stream
+	}
+	return decision
 }
 
 func (d *Decider) decide(ctx context.Context, r *Request, now time.Time) Decision {
 	book := d.rulebook.Load()
 	if book == nil {
-		return d.unavailable()
+		return d.unavailable(r)
 	}
 	var f Facts
 	if err := d.facts(ctx, book, r, now, &f); err != nil {
-		return d.unavailable()
+		return d.unavailable(r)
 	}
 	if r.StreamOfCredential {
 		if reason := takeStream(r, &f); reason != 0 {
@@ -132,7 +140,7 @@ func (d *Decider) decide(ctx context.Context, r *Request, now time.Time) Decisio
 	decision := Evaluate(r, &f, now)
 	switch {
 	case r.Action == Push && decision.Allow:
-		decision.Stream = r.Stream
+		decision.Stream = strings.Clone(r.Stream) // it is remembered, and the request shares a payload
 		return decision
 	case r.Action != Watch:
 		return decision
@@ -253,12 +261,12 @@ func takeStream(r *Request, f *Facts) Reason {
 
 // beginPreview begins the viewer's preview, or finds the one that has begun, and decides again.
 func (d *Decider) beginPreview(ctx context.Context, r *Request, f *Facts, now time.Time) Decision {
-	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
+	ctx, cancel := d.remaining(ctx, now)
 	defer cancel()
 	stream := f.Catalog.Stream(r.Stream)
 	began, err := d.previews.StartPreview(ctx, previewer(r, f), stream.Match, now, stream.previewEvery())
 	if err != nil {
-		return d.unavailable()
+		return d.unavailable(r)
 	}
 	f.PreviewFrom = began
 	return Evaluate(r, f, now)
@@ -266,7 +274,7 @@ func (d *Decider) beginPreview(ctx context.Context, r *Request, f *Facts, now ti
 
 // takePlace takes the session's place under its plan's limit.
 func (d *Decider) takePlace(ctx context.Context, r *Request, decision Decision, now time.Time) Decision {
-	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
+	ctx, cancel := d.remaining(ctx, now)
 	defer cancel()
 	granted, kicked, err := d.leases.AcquireLease(ctx, Lease{
 		User: decision.User, Plan: decision.Plan, Node: r.Node, Session: r.Session,
@@ -274,13 +282,18 @@ func (d *Decider) takePlace(ctx context.Context, r *Request, decision Decision, 
 	}, decision.MaxConcurrent, decision.OnLimit)
 	switch {
 	case err != nil:
-		return d.unavailable()
+		return d.unavailable(r)
 	case granted:
 		decision.Kicked = kicked
 		return decision
 	}
 	decision.overLimit()
 	return decision
+}
+
+// remaining is the time that is left of a decision's.
+func (d *Decider) remaining(ctx context.Context, began time.Time) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d.options.Timeout-d.options.Now().Sub(began))
 }
 
 // overLimit turns an allow into the denial of a session that found no place. Until stays: what changes the allow then may

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -174,4 +176,54 @@ func TestWhatAVerifierDoesNotVouchForIsDenied(t *testing.T) {
 		assert.False(t, d.Allow, name)
 		assert.Equal(t, CredentialUnknown.String(), d.Reason.String(), name)
 	}
+}
+
+// What an outage leaves alone: whoever is watching, MistServer's own connections, and the publishers' streams.
+func TestWhatAnOutageLeavesAlone(t *testing.T) {
+	away := func(w *world, o Options) *house {
+		h := newHouse(w, o)
+		h.source.err = errAway
+		return h
+	}
+	running := newWorld(plan("single"))
+	running.request.Rerun = true
+	assert.True(t, away(running, Options{}).decide(running.request).Allow, "what runs goes on")
+	h := newHouse(running, Options{})
+	h.leases.err = errAway
+	d := h.decide(running.request)
+	assert.True(t, d.Allow, "also where its place cannot be looked up")
+	assert.Equal(t, Unavailable.String(), d.Reason.String())
+
+	for _, a := range []Action{Connect, Play} {
+		w := newWorld(action(a))
+		d, _ := NewDecider(nil, nil, nil, Options{}).Decide(t.Context(), &w.request)
+		assert.True(t, d.Allow, "no catalog was read yet, and no rule names it")
+	}
+
+	push := newWorld(action(Push), publishKey)
+	assert.Equal(t, "live+show", away(push, Options{AllowUnavailable: true}).decide(push.request).Stream)
+	assert.Empty(t, away(push, Options{}).decide(push.request).Stream)
+	push.request.Stream, push.request.StreamOfCredential = "", true
+	assert.False(t, away(push, Options{AllowUnavailable: true}).decide(push.request).Allow, "it has nowhere to go")
+	invalid := newWorld()
+	invalid.request.Invalid = true
+	d, _ = NewDecider(nil, nil, nil, Options{AllowUnavailable: true}).Decide(t.Context(), &invalid.request)
+	assert.False(t, d.Allow)
+}
+
+// All that a decision waits for takes no longer than its one deadline.
+func TestADecisionHasOneDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(plan("single"))
+		w.at = time.Now()
+		h := newHouse(w, Options{Timeout: time.Second})
+		clock := time.Now
+		h.Decider.options.Now = clock
+		h.source.block = func(ctx context.Context) error { time.Sleep(700 * time.Millisecond); return nil }
+		h.leases.hangs = true
+		began := time.Now()
+		d := h.decide(w.request)
+		assert.Equal(t, Unavailable.String(), d.Reason.String())
+		assert.Equal(t, time.Second, time.Since(began))
+	})
 }

@@ -46,6 +46,8 @@ type Request struct {
 	Session string
 	// Presented is the credential found in the request, before anything is known about it.
 	Presented Presented
+	// Rerun says that the session runs: MistServer was told to ask about it again.
+	Rerun bool
 	// Invalid says that the trigger's payload could not be read, or contradicts itself.
 	Invalid bool
 }
