@@ -53,6 +53,19 @@ vet: ## go vet
 staticcheck: ## staticcheck, in the version of go.mod
 	go tool staticcheck ./...
 
+.PHONY: generate
+generate: ## the API's server types and its client, from openapi.yaml
+	go generate .
+
+.PHONY: generated
+generated: ## fail when what is generated is not what openapi.yaml says
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	for package in internal/webhook/admin client; do \
+		file=$$(basename $$package/*.gen.go); \
+		go tool oapi-codegen -config $$package/generate.yaml -o $$dir/$$file openapi.yaml && \
+		cmp $$dir/$$file $$package/$$file || { echo "$$package/$$file is not current: make generate"; exit 1; }; \
+	done
+
 .PHONY: bench
 bench: ## the budgets, measured beside their references (BENCH, COUNT)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 30m $(ARGS) \
@@ -65,6 +78,19 @@ fuzz: ## every fuzz target, one after another, for FUZZTIME (20s) each
 .PHONY: ci
 ci: ## what CI runs
 	@.ci/run
+
+.PHONY: image
+image: ## the container images authhook and authhook-mistserver (Docker with BuildKit)
+	DOCKER_BUILDKIT=1 docker build --build-arg VERSION='$(VERSION)' -t authhook .
+	DOCKER_BUILDKIT=1 docker build --build-arg VERSION='$(VERSION)' -t authhook-mistserver --target mistserver .
+
+.PHONY: env
+env: ## .env for docker-compose.yml, with fresh secrets; one that exists is kept
+	@scripts/compose-env
+
+.PHONY: compose-test
+compose-test: ## the images and the stack, for real: on a Docker engine of its own, as root
+	scripts/compose-test
 
 .PHONY: clean
 clean: ## remove what was built; authhook.db stays

@@ -9,6 +9,7 @@ import (
 
 	"authhook/internal/catalog"
 	"authhook/internal/policy"
+	"authhook/internal/store"
 )
 
 type applyCommand struct {
@@ -33,7 +34,7 @@ func (c *applyCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	changed, err := db.ApplyCatalog(ctx, parsed)
+	_, changed, err := db.ApplyCatalog(store.WithActor(ctx, "cli"), parsed, nil)
 	if err != nil {
 		return err
 	}

@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
-	"time"
 
 	"authhook/internal/enforce"
 	"authhook/internal/policy"
-	"authhook/internal/store"
 	"authhook/internal/store/feed"
 	"authhook/internal/store/postgres"
 	"authhook/internal/store/sqlite"
+	"authhook/internal/webhook/admin"
 )
 
 // database is what the commands need of the place where facts live.
@@ -22,18 +23,11 @@ type database interface {
 	enforce.SessionStore
 	feed.Reader
 	pruner
+	admin.Store
 
 	Migrate(context.Context) error
 	Ping(context.Context) error
 	Close() error
-
-	Catalog(context.Context) (*policy.Catalog, error)
-	ApplyCatalog(context.Context, *policy.Catalog) (changed bool, err error)
-
-	PutUser(ctx context.Context, user string, status policy.UserStatus, attributes json.RawMessage) error
-	User(ctx context.Context, user string) (store.User, error)
-	AddCredential(ctx context.Context, hash policy.CredentialHash, c policy.Credential, now time.Time) (id string, err error)
-	AddEntitlement(ctx context.Context, user string, e policy.Entitlement) (id string, err error)
 }
 
 // databaseFlags say which database to use.
@@ -42,19 +36,42 @@ type databaseFlags struct {
 	DatabaseURLFile string `placeholder:"FILE" help:"A file that holds the database URL."`
 }
 
+// url is the database's URL, from the flag or from its file.
+func (f *databaseFlags) url() (string, error) {
+	if f.DatabaseURLFile == "" {
+		return f.DatabaseURL, nil
+	}
+	given := f.DatabaseURL
+	if given == defaultDatabase {
+		given = ""
+	}
+	return secretFrom("database-url", given, f.DatabaseURLFile)
+}
+
+const defaultDatabase = "sqlite:authhook.db"
+
+// check says whether the URL is one, without opening anything.
+func (f *databaseFlags) check() error {
+	url, err := f.url()
+	if err != nil {
+		return err
+	}
+	switch scheme, _, _ := strings.Cut(url, ":"); scheme {
+	case "sqlite", "postgres", "postgresql":
+		return nil
+	}
+	return wrongSetting("--database-url must begin with sqlite: or postgres://")
+}
+
 // open opens the database without touching it: the tables may be missing, and a PostgreSQL may be away.
 func (f *databaseFlags) open(ctx context.Context) (database, error) {
-	url := f.DatabaseURL
-	if f.DatabaseURLFile != "" {
-		var err error
-		if url, err = secretFrom("database-url", "", f.DatabaseURLFile); err != nil {
-			return nil, err
-		}
+	url, err := f.url()
+	if err != nil {
+		return nil, err
 	}
-	scheme, rest, _ := strings.Cut(url, ":")
-	switch scheme {
+	switch scheme, _, _ := strings.Cut(url, ":"); scheme {
 	case "sqlite":
-		return asDatabase(sqlite.Open(ctx, strings.TrimPrefix(rest, "//")))
+		return asDatabase(sqlite.Open(ctx, url))
 	case "postgres", "postgresql":
 		return asDatabase(postgres.Open(ctx, url))
 	default:
@@ -68,6 +85,20 @@ func asDatabase[S database](s S, err error) (database, error) {
 		return nil, wrongSetting("--database-url: %s", err)
 	}
 	return s, nil
+}
+
+// openThere opens a database that must be there already: for a command without effect, which must not make one.
+func (f *databaseFlags) openThere(ctx context.Context) (database, error) {
+	url, err := f.url()
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(url, "sqlite:") {
+		if _, err := os.Stat(sqlite.Path(url)); errors.Is(err, fs.ErrNotExist) {
+			return nil, wrongSetting("--database-url: there is no %s yet: 'authhook apply' or 'authhook serve' makes it", sqlite.Path(url))
+		}
+	}
+	return f.open(ctx)
 }
 
 // openReady opens the database with its tables up to date, for a command that uses it once.

@@ -33,14 +33,14 @@ func (c *explainCommand) Run(ctx context.Context, s streams) (err error) {
 	if at.IsZero() {
 		at = time.Now()
 	}
-	db, err := c.open(ctx)
+	db, err := c.openThere(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	in, err := db.Catalog(ctx)
 	if err != nil {
-		return fmt.Errorf("read the catalog: %w", err)
+		return err
 	}
 	jwts, err := credential.NewJWTs(in.JWT, credential.Options{})
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"authhook/internal/store"
 )
 
 // version is stamped in by the build.
@@ -41,8 +43,10 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Answer MistServer's triggers."`
 	Apply   applyCommand   `cmd:"" help:"Put a catalog of plans, streams and prices in force."`
 	Token   tokenCommand   `cmd:"" help:"Make a key for a user, or sign a JWT for trying out."`
+	Keys    keysCommand    `cmd:"" help:"Make, list and withdraw keys of the API."`
 	Explain explainCommand `cmd:"" help:"Say how a request would be decided, rule by rule, without effect."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's tables up to date."`
+	Health  healthCommand  `cmd:"" help:"Say whether a service is healthy, for container images."`
 }
 
 // streams are where a command writes.
@@ -71,6 +75,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		kong.Configuration(readSettings),
 		kong.Vars{"version": "authhook " + version},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.ValueFormatter(describeSetting),
 	)
 	if err != nil {
 		return report(errOut, err)
@@ -86,6 +91,15 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	return report(errOut, command.Run(streams{out, errOut}))
 }
 
+// describeSetting is a setting's help with its default, which kong leaves out where a placeholder stands in its place.
+func describeSetting(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.HasDefault && v.Tag.PlaceHolder != "" {
+		help += " Default: " + v.Default + "."
+	}
+	return help
+}
+
 // report writes what went wrong, as one message, and says which exit code that is.
 func report(w io.Writer, err error) int {
 	if err == nil {
@@ -93,7 +107,8 @@ func report(w io.Writer, err error) int {
 	}
 	_, _ = fmt.Fprintf(w, "authhook: %s\n", err)
 	var setting *settingError
-	if errors.As(err, &setting) {
+	var invalid *store.InvalidError
+	if errors.As(err, &setting) || errors.As(err, &invalid) {
 		return exitUsage
 	}
 	return exitError

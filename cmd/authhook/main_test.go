@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -285,6 +286,9 @@ func TestBadSettingsAreNamedAndChangeNothing(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
 	bad := file("bad.yaml", "plans:\n  - {key: gold, max_concurrent: -1}\nstreams: []\n")
 	tests := []struct {
 		name, says string
@@ -294,6 +298,16 @@ func TestBadSettingsAreNamedAndChangeNothing(t *testing.T) {
 		{"open to the world without a key", "--trigger-key", []string{"serve", "--listen", "0.0.0.0:0"}},
 		{"every address", "--trigger-key", []string{"serve", "--listen", ":0"}},
 		{"short trigger key", "--trigger-key", []string{"serve", "--trigger-key", "short"}},
+		{"trigger key that a URL would change", "--trigger-key", []string{"serve", "--trigger-key", "0123456789abcdef?/%"}},
+		{"trigger key that MistServer would cut", "--trigger-key", []string{"serve", "--trigger-key", strings.Repeat("x", 65)}},
+		{"database twice", "--database-url-file", []string{"serve", "--database-url", db, "--database-url-file", file("url", db)}},
+		{"taken port", "--listen", []string{"serve", "--listen", taken.Addr().String()}},
+		{"settings file with a list", "trigger-key", []string{"serve", "--config", file("secret.yaml", "trigger-key: [a-secret, b]\n")}},
+		{"JWT key of another kind", "bad-key.yaml:2", []string{"apply", "-f", file("bad-key.yaml", "streams: []\njwt: {keys: [{alg: ES256, public_key: \"-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n\"}]}\n")}},
+		{"token without a database", "authhook.db", []string{"token", "alice"}},
+		{"token for an empty list", "--streams", []string{"token", "alice", "--streams", ""}},
+		{"token for a pattern that matches nothing", "--streams", []string{"token", "alice", "--streams", "a*b"}},
+		{"token for every address", "--address", []string{"token", "alice", "--address", "0.0.0.0"}},
 		{"trigger key twice", "--trigger-key-file", []string{"serve", "--trigger-key", strings.Repeat("x", 20), "--trigger-key-file", file("key", "y")}},
 		{"empty trigger key file", "--trigger-key-file", []string{"serve", "--trigger-key-file", file("empty", "\n")}},
 		{"no port", "--listen", []string{"serve", "--listen", "127.0.0.1"}},
@@ -307,6 +321,7 @@ func TestBadSettingsAreNamedAndChangeNothing(t *testing.T) {
 		{"settings file of another kind", "YAML", []string{"serve", "--config", file("list.yaml", "- a\n- b\n")}},
 		{"settings file with a wrong name", `"listn"`, []string{"serve", "--config", file("typo.yaml", "listn: 127.0.0.1:0\n")}},
 		{"JWT that would be stored", "--jwt", []string{"token", "alice", "--jwt", "--create"}},
+		{"explain without a database", "authhook.db", []string{"explain", "--stream", "live", "--address", "192.0.2.1"}},
 		{"no address", "--address", []string{"explain", "--stream", "live"}},
 	}
 	for _, test := range tests {
@@ -328,10 +343,10 @@ func TestBadSettingsAreNamedAndChangeNothing(t *testing.T) {
 func TestSettingsComeFromFlagsEnvironmentAndFile(t *testing.T) {
 	db := emptyDatabase(t)
 	path := filepath.Join(t.TempDir(), "authhook.yaml")
-	require.NoError(t, os.WriteFile(path, []byte("database-url: "+db+"\nlog_level: debug\n"), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte("database-url: "+db+"\nlog_level: debug\nsocket-mode: 0600\nsession-mode: 14\n"), 0o600))
 	t.Setenv("AUTHHOOK_TRIGGER_KEY", "0123456789abcdef")
 	s := serveForTest(t, "--config", path, "--catalog", exampleCatalog)
-	assert.Contains(t, s.out.String(), "$AUTHHOOK_TRIGGER_KEY", "the key is asked for, and not shown")
+	assert.Contains(t, s.out.String(), "/trigger/KEY", "the key is asked for, and not shown")
 	assert.NotContains(t, s.out.String(), "0123456789abcdef")
 	assert.FileExists(t, strings.TrimPrefix(db, "sqlite:"))
 }
@@ -345,6 +360,7 @@ func TestHelpNamesEverySetting(t *testing.T) {
 	} {
 		assert.Contains(t, out, "$AUTHHOOK_"+name)
 	}
+	assert.Contains(t, out, "Default: 127.0.0.1:4280.")
 	version, _, code := authhook(t, "--version")
 	assert.Zero(t, code)
 	assert.Equal(t, "authhook dev\n", version)

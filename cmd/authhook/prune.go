@@ -9,20 +9,27 @@ import (
 // pruner drops what no decision needs any more.
 type pruner interface {
 	PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error)
+	PruneDenials(ctx context.Context, decidedBefore time.Time) (int64, error)
 	PruneChanges(ctx context.Context, before time.Time) (int64, error)
 	PrunePreviews(ctx context.Context, beganBefore time.Time) (int64, error)
 	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
+	PruneAudit(ctx context.Context, before time.Time) (int64, error)
 }
 
 const (
-	pruneEvery = time.Hour
+	pruneEvery = 10 * time.Minute
 	// keepChanges is how long a replica may be cut off and still catch up entry by entry.
 	keepChanges = 24 * time.Hour
+	// keepDenials is how long a denied session is kept. MistServer remembers a denial for 600 s, and anybody can make as
+	// many as he likes.
+	keepDenials = time.Hour
 	// keepLeases is how long an expired place stays to be looked at.
 	keepLeases = time.Hour
+	// keepAudit is how long it can be asked who changed what.
+	keepAudit = 400 * 24 * time.Hour
 )
 
-// keepPruned prunes every hour. What fails is tried again with the next.
+// keepPruned prunes every ten minutes. What fails is tried again with the next.
 func keepPruned(ctx context.Context, p pruner, keepSessions time.Duration, longestPreview func() time.Duration, log *slog.Logger) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
@@ -43,9 +50,11 @@ func prune(ctx context.Context, p pruner, now time.Time, keepSessions, longestPr
 		keep  time.Duration
 	}{
 		{"sessions", p.PruneSessions, keepSessions},
+		{"denials", p.PruneDenials, keepDenials},
 		{"changes", p.PruneChanges, keepChanges},
 		{"previews", p.PrunePreviews, longestPreview},
 		{"leases", p.PruneLeases, keepLeases},
+		{"audit", p.PruneAudit, keepAudit},
 	} {
 		switch n, err := kind.prune(ctx, now.Add(-kind.keep)); {
 		case err != nil && ctx.Err() == nil:

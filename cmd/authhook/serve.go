@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"authhook/internal/policy"
 	"authhook/internal/webhook"
+	"authhook/internal/webhook/admin"
 )
 
 type serveCommand struct {
@@ -21,20 +23,22 @@ type serveCommand struct {
 	Catalog        string        `placeholder:"FILE" help:"A catalog to put in force at the start."`
 	TriggerKey     string        `placeholder:"KEY" help:"A secret that MistServer's trigger URL must end in: /trigger/KEY. At least 16 characters."`
 	TriggerKeyFile string        `placeholder:"FILE" help:"A file that holds the trigger key."`
+	AdminToken     string        `placeholder:"TOKEN" help:"A secret that permits everything at /api/v1, for a start: 'authhook keys' makes keys that permit less. At least 24 characters."`
+	AdminTokenFile string        `placeholder:"FILE" help:"A file that holds the admin token."`
 	OnUnavailable  string        `default:"deny" enum:"deny,allow" placeholder:"deny|allow" help:"The answer while the facts cannot be read: deny or allow. Live sessions are never ended for it."`
 	Node           string        `default:"mist" placeholder:"NAME" help:"The name of a MistServer that is configured with none."`
 	SessionMode    string        `placeholder:"0-15" help:"MistServer's sessionViewerMode (its default is 14). When given, a session id that MistServer would not compute is refused."`
 	FactsFresh     time.Duration `default:"1m" help:"How old facts in memory may become before they are read again."`
-	FactsStale     time.Duration `default:"10m" help:"How old facts may become while the database is away."`
+	FactsStale     time.Duration `default:"10m" help:"How much older facts may become while the database is away; 0s for no older."`
 	FactsEntries   int           `default:"200000" help:"For how many users facts are kept in memory."`
-	KeepSessions   time.Duration `default:"2160h" help:"How long ended and denied sessions are kept, for looking back."`
+	KeepSessions   time.Duration `default:"2160h" help:"How long ended sessions are kept, for looking back. Denied ones are kept for an hour."`
 	LogLevel       string        `default:"info" enum:"debug,info,warn,error" help:"debug, info (a line a decision), warn or error."`
 	LogFormat      string        `default:"text" enum:"text,json" help:"text or json."`
 }
 
 // Run answers triggers until the context ends.
 func (c *serveCommand) Run(ctx context.Context, s streams) error {
-	cfg, err := c.settings(ctx)
+	cfg, err := c.settings()
 	if err != nil {
 		return err
 	}
@@ -44,7 +48,7 @@ func (c *serveCommand) Run(ctx context.Context, s streams) error {
 }
 
 // settings checks everything before anything is begun.
-func (c *serveCommand) settings(ctx context.Context) (*serviceSettings, error) {
+func (c *serveCommand) settings() (*serviceSettings, error) {
 	cfg := &serviceSettings{
 		listen: c.Listen, socket: c.Socket, node: c.Node,
 		allowUnavailable: c.OnUnavailable == "allow",
@@ -55,8 +59,20 @@ func (c *serveCommand) settings(ctx context.Context) (*serviceSettings, error) {
 	if cfg.triggerKey, err = secretFrom("trigger-key", c.TriggerKey, c.TriggerKeyFile); err != nil {
 		return nil, err
 	}
-	if cfg.triggerKey != "" && len(cfg.triggerKey) < webhook.ShortestTriggerKey {
-		return nil, wrongSetting("--trigger-key has %d characters: it needs at least %d", len(cfg.triggerKey), webhook.ShortestTriggerKey)
+	if n := len(cfg.triggerKey); n > 0 && (n < webhook.ShortestTriggerKey || n > webhook.LongestTriggerKey) {
+		return nil, wrongSetting("--trigger-key has %d characters: it needs %d to %d, since MistServer cuts a handler's URL at 127",
+			n, webhook.ShortestTriggerKey, webhook.LongestTriggerKey)
+	}
+	if strings.ContainsFunc(cfg.triggerKey, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.~", r))
+	}) {
+		return nil, wrongSetting("--trigger-key stands in a URL: use letters, digits and -_.~ only, as 'openssl rand -hex 16' makes")
+	}
+	if cfg.adminToken, err = secretFrom("admin-token", c.AdminToken, c.AdminTokenFile); err != nil {
+		return nil, err
+	}
+	if cfg.adminToken != "" && len(cfg.adminToken) < admin.ShortestToken {
+		return nil, wrongSetting("--admin-token has %d characters: it needs at least %d, such as 'openssl rand -hex 16' makes", len(cfg.adminToken), admin.ShortestToken)
 	}
 	loopback, err := isLoopback(c.Listen)
 	if err != nil {
@@ -90,8 +106,8 @@ func (c *serveCommand) settings(ctx context.Context) (*serviceSettings, error) {
 		}
 		cfg.catalog = parsed
 	}
-	cfg.database, err = c.open(ctx)
-	return cfg, err
+	cfg.database = c.open
+	return cfg, c.check()
 }
 
 // isLoopback says whether only this machine can reach an address.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,12 +28,13 @@ import (
 
 // serviceSettings are what serve runs with, all checked.
 type serviceSettings struct {
-	database         database
-	catalog          *policy.Catalog // to be applied at the start; nil: the one in the database holds
+	database         func(context.Context) (database, error) // opens it
+	catalog          *policy.Catalog                         // to be applied at the start; nil: the one in the database holds
 	listen           string
 	socket           string
 	socketMode       os.FileMode
 	triggerKey       string
+	adminToken       string
 	allowUnavailable bool
 	node             string
 	sessionMode      *int
@@ -52,16 +54,22 @@ type service struct {
 	registry *enforce.Registry
 	follower *feed.Follower
 	metrics  *webhook.Metrics
+	loading  sync.Mutex       // one catalog is put in force after the other
 	jwts     *credential.JWTs // of the catalog in force
 	reload   chan struct{}    // holds a token while the catalog is to be read again
 	ready    atomic.Bool
+
+	keysUnusable    atomic.Bool // the catalog's JWT keys
+	catalogFailures atomic.Uint64
 }
 
 const (
 	// shutdownTime is what requests under way are given to end.
 	shutdownTime = 5 * time.Second
-	// loadTimeout bounds one read of facts, so that authhook-trigger, which waits for less than 2 s, gets an answer.
-	loadTimeout = 1200 * time.Millisecond
+	// loadTimeout bounds one read of facts and loadWait the wait for its turn, so that a decision has time left for what
+	// comes after, and authhook-trigger, which waits for 1.7 s, gets an answer.
+	loadTimeout = 800 * time.Millisecond
+	loadWait    = 200 * time.Millisecond
 	// catalogRetry is how long it is until a catalog that could not be read is tried again.
 	catalogRetry = time.Second
 )
@@ -69,19 +77,26 @@ const (
 // serve runs until the context ends, or until something fails that cannot be waited out. What was answered is written
 // before it returns: the registry ends after those who feed it.
 func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.Logger) (err error) {
-	s := newService(cfg, log)
-	defer func() { err = errors.Join(err, s.close()) }()
-
 	listener, err := net.Listen("tcp", cfg.listen)
 	if err != nil {
 		return wrongSetting("--listen: %s", err)
 	}
-	log.Info("listening", "address", listener.Addr().String())
+	defer func() { _ = listener.Close() }()
 	var socket net.Listener
 	if cfg.socket != "" {
 		if socket, err = webhook.ListenSocket(ctx, cfg.socket, cfg.socketMode); err != nil {
-			return errors.Join(wrongSetting("--socket: %s", err), listener.Close())
+			return wrongSetting("--socket: %s", err)
 		}
+		defer func() { _ = socket.Close() }()
+	}
+	db, err := cfg.database(ctx)
+	if err != nil {
+		return err
+	}
+	s := newService(cfg, db, log)
+	defer func() { err = errors.Join(err, s.close()) }()
+	if cfg.catalog != nil { // it is known before the database says anything
+		s.useCatalog(cfg.catalog)
 	}
 
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
@@ -91,9 +106,14 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 
 	triggers := webhook.NewTriggers(s.decider, s.registry, s.metrics, log,
 		webhook.TriggerOptions{Node: cfg.node, SessionMode: cfg.sessionMode})
+	api, err := s.api(triggers)
+	if err != nil {
+		return err
+	}
 	server := webhook.NewServer(webhook.NewHandler(triggers, s.metrics, webhook.HandlerOptions{
-		TriggerKey: cfg.triggerKey, Ready: s.readiness,
+		TriggerKey: cfg.triggerKey, Ready: s.readiness, API: api,
 	}), log)
+	log.Info("listening", "address", listener.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveHTTP(ctx, server, listener) })
 	if socket != nil {
@@ -119,14 +139,19 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 	return errors.Join(err, <-written)
 }
 
-func newService(cfg *serviceSettings, log *slog.Logger) *service {
-	s := &service{settings: cfg, log: log, db: cfg.database, metrics: webhook.NewMetrics(), reload: make(chan struct{}, 1)}
+func newService(cfg *serviceSettings, db database, log *slog.Logger) *service {
+	s := &service{settings: cfg, log: log, db: db, metrics: webhook.NewMetrics(), reload: make(chan struct{}, 1)}
+	stale := cfg.factsStale
+	if stale == 0 {
+		stale = -1 // the cache's word for no older at all
+	}
 	s.cache = cache.New(s.db, cache.Options{
-		MaxEntries: cfg.factsEntries, FreshFor: cfg.factsFresh, StaleFor: cfg.factsStale, LoadTimeout: loadTimeout,
+		MaxEntries: cfg.factsEntries, FreshFor: cfg.factsFresh, StaleFor: stale, LoadTimeout: loadTimeout, LoadWait: loadWait,
 	})
 	s.decider = policy.NewDecider(s.cache, s.db, s.db, policy.Options{AllowUnavailable: cfg.allowUnavailable})
 	s.registry = enforce.NewRegistry(s.db, log)
 	s.follower = feed.New(s.db, feed.Latest, feed.Options{Log: log}, s.changed, s.lostTrack)
+	s.observe()
 	return s
 }
 
@@ -167,7 +192,7 @@ func (s *service) tryBringUp(ctx context.Context) error {
 		return err
 	}
 	if s.settings.catalog != nil {
-		if _, err := s.db.ApplyCatalog(ctx, s.settings.catalog); err != nil {
+		if _, _, err := s.db.ApplyCatalog(ctx, s.settings.catalog, nil); err != nil {
 			return fmt.Errorf("apply the catalog: %w", err)
 		}
 	}
@@ -176,7 +201,14 @@ func (s *service) tryBringUp(ctx context.Context) error {
 
 // loadCatalog puts the catalog of the database in force. None at all is no error: then nothing is known, and every
 // decision says so.
-func (s *service) loadCatalog(ctx context.Context) error {
+func (s *service) loadCatalog(ctx context.Context) (err error) {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	defer func() {
+		if err != nil {
+			s.catalogFailures.Add(1)
+		}
+	}()
 	c, err := s.db.Catalog(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		s.log.Warn("no catalog is applied: every stream is unknown until 'authhook apply -f catalog.yaml'")
@@ -184,17 +216,36 @@ func (s *service) loadCatalog(ctx context.Context) error {
 		c.Index()
 	} else if err != nil {
 		return fmt.Errorf("read the catalog: %w", err)
+	} else if stands := s.decider.Catalog(); stands != nil && stands.Version == c.Version {
+		return nil
 	}
+	s.useCatalog(c)
+	return nil
+}
+
+// useCatalog puts a catalog in force, with the keys of its JWTs. Keys that cannot be used keep no stream from being
+// answered for: a JWT is then unavailable, and /readyz says so.
+func (s *service) useCatalog(c *policy.Catalog) {
 	jwts, err := credential.NewJWTs(c.JWT, credential.Options{Log: s.log, Previous: s.jwts})
+	s.keysUnusable.Store(err != nil)
 	if err != nil {
-		return fmt.Errorf("the catalog's JWT keys: %w", err)
+		s.log.Error("the catalog's JWT keys cannot be used: no JWT is decided about", "error", err)
+		s.decider.SetCatalog(c, noKeys{})
+		return
 	}
 	s.decider.SetCatalog(c, jwts)
 	if s.jwts != nil {
 		s.jwts.Close()
 	}
 	s.jwts = jwts
-	return nil
+}
+
+// noKeys stands for keys that cannot be used.
+type noKeys struct{}
+
+// VerifyJWT implements policy.Verifier.
+func (noKeys) VerifyJWT(string) (*policy.Credential, policy.Reason, string) {
+	return nil, policy.Unavailable, "the catalog's keys cannot be used"
 }
 
 // changed acts on entries of the change feed: what they are about is read anew by whoever needs it next.
@@ -238,6 +289,12 @@ func (s *service) readiness(ctx context.Context) map[string]string {
 	missing := map[string]string{}
 	if !s.ready.Load() {
 		missing["catalog"] = "not read yet"
+	}
+	if s.keysUnusable.Load() {
+		missing["jwt"] = "the catalog's keys cannot be used"
+	}
+	if s.registry.Failing() {
+		missing["sessions"] = "cannot be written"
 	}
 	if err := s.db.Ping(ctx); err != nil {
 		missing["database"] = "does not answer"

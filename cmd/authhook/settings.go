@@ -17,14 +17,14 @@ func readSettings(r io.Reader) (kong.Resolver, error) {
 	if err != nil {
 		return nil, err
 	}
-	var values map[string]any
+	var values map[string]yaml.Node
 	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&values); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("the settings file is not YAML of the form 'name: value': %w", err)
 	}
 	return &settingsFile{values}, nil
 }
 
-type settingsFile struct{ values map[string]any }
+type settingsFile struct{ values map[string]yaml.Node }
 
 // Validate holds the names against the flags of every command.
 func (f *settingsFile) Validate(app *kong.Application) error {
@@ -50,9 +50,14 @@ func (f *settingsFile) Validate(app *kong.Application) error {
 // Resolve is the value of a flag; nil when the file does not name it.
 func (f *settingsFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, name := range []string{flag.Name, strings.ReplaceAll(flag.Name, "-", "_")} {
-		if v, ok := f.values[name]; ok {
-			return v, nil
+		v, ok := f.values[name]
+		switch {
+		case !ok:
+			continue
+		case v.Kind != yaml.ScalarNode:
+			return nil, fmt.Errorf("the settings file's %s in line %d is not one value", name, v.Line)
 		}
+		return v.Value, nil // as it is written: 0660 is a mode, and no number
 	}
 	return nil, nil
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
+	"authhook/internal/catalog"
 	"authhook/internal/credential"
 	"authhook/internal/policy"
 	"authhook/internal/store"
@@ -16,7 +18,7 @@ import (
 type tokenCommand struct {
 	databaseFlags
 	User    string          `arg:"" help:"The user the token is for."`
-	Streams []string        `placeholder:"STREAM,…" help:"The streams it is good for: names, or prefixes with a * at the end. All when left out."`
+	Streams *string         `placeholder:"STREAM,…" help:"The streams it is good for: names, or prefixes with a * at the end. All when left out."`
 	For     policy.Duration `default:"0s" placeholder:"TIME" help:"How long it is good, such as 24h or 30d. A key without it has no end; a JWT has 1h."`
 	Publish bool            `help:"It permits publishing too."`
 	Address netip.Addr      `placeholder:"ADDRESS" help:"Make no key, but bind this address to the user, for players that can carry no token."`
@@ -35,18 +37,40 @@ func (c *tokenCommand) Run(ctx context.Context, s streams) (err error) {
 	if c.JWT && (c.Create || c.Plan != "" || c.Address.IsValid()) {
 		return wrongSetting("--jwt stores nothing: it cannot go with --create, --plan or --address")
 	}
-	if c.JWT && c.KeyFile != "" {
-		return c.sign(ctx, s, nil, now)
+	patterns, err := c.patterns()
+	if err != nil {
+		return err
 	}
-	db, err := c.openReady(ctx)
+	if c.Address.IsUnspecified() || c.Address.Zone() != "" {
+		return wrongSetting("--address %s is no viewer's address", c.Address)
+	}
+	if c.JWT && c.KeyFile != "" {
+		return c.sign(ctx, s, nil, patterns, now)
+	}
+	db, err := c.openThere(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if c.JWT {
-		return c.sign(ctx, s, db, now)
+		return c.sign(ctx, s, db, patterns, now)
 	}
-	return c.store(ctx, s, db, now)
+	return c.store(ctx, s, db, patterns, now)
+}
+
+// patterns are the streams that the token is good for. An empty text is a mistake, such as a variable that is not set: it must
+// not come to mean every stream.
+func (c *tokenCommand) patterns() ([]string, error) {
+	if c.Streams == nil {
+		return nil, nil
+	}
+	patterns := strings.Split(*c.Streams, ",")
+	for _, p := range patterns {
+		if err := catalog.CheckPattern(p); err != nil {
+			return nil, wrongSetting("--streams: %s", err)
+		}
+	}
+	return patterns, nil
 }
 
 // until is when the token ends; zero: never.
@@ -57,7 +81,8 @@ func (c *tokenCommand) until(now time.Time) time.Time {
 	return now.Add(time.Duration(c.For))
 }
 
-func (c *tokenCommand) store(ctx context.Context, s streams, db database, now time.Time) error {
+func (c *tokenCommand) store(ctx context.Context, s streams, db database, patterns []string, now time.Time) error {
+	ctx = store.WithActor(ctx, "cli")
 	if c.Plan != "" {
 		in, err := db.Catalog(ctx)
 		if err != nil {
@@ -73,7 +98,7 @@ func (c *tokenCommand) store(ctx context.Context, s streams, db database, now ti
 		}
 	}
 	key := ""
-	made := policy.Credential{Kind: policy.CredentialKey, User: c.User, Streams: c.Streams, Until: c.until(now), Publish: c.Publish}
+	made := policy.Credential{Kind: policy.CredentialKey, User: c.User, Streams: patterns, Until: c.until(now), Publish: c.Publish}
 	hash := policy.CredentialHash{}
 	if c.Address.IsValid() {
 		made.Kind, hash = policy.CredentialAddress, policy.HashAddress(c.Address)
@@ -101,15 +126,15 @@ func (c *tokenCommand) store(ctx context.Context, s streams, db database, now ti
 
 // ensureUser makes a user where there is none, and leaves one that is there as it is.
 func ensureUser(ctx context.Context, db database, user string) error {
-	_, err := db.User(ctx, user)
-	if errors.Is(err, store.ErrNotFound) {
-		return db.PutUser(ctx, user, policy.ActiveUser, nil)
+	_, _, err := db.PutUser(ctx, store.UserChange{ID: user, Status: policy.ActiveUser, IfVersion: new(int64)})
+	if errors.Is(err, store.ErrConflict) {
+		return nil // there is one
 	}
 	return err
 }
 
 // sign signs a JWT with a key of the catalog, or with one from a file.
-func (c *tokenCommand) sign(ctx context.Context, s streams, db database, now time.Time) error {
+func (c *tokenCommand) sign(ctx context.Context, s streams, db database, patterns []string, now time.Time) error {
 	key := credential.SigningKey{KID: c.KID}
 	var config policy.JWT
 	if c.KeyFile != "" {
@@ -134,7 +159,7 @@ func (c *tokenCommand) sign(ctx context.Context, s streams, db database, now tim
 			return wrongSetting("the catalog has no HS256 key to sign with: add one to its jwt.keys, or give --key-file")
 		}
 	}
-	claims := policy.Credential{User: c.User, Streams: c.Streams, Until: c.until(now), Publish: c.Publish}
+	claims := policy.Credential{User: c.User, Streams: patterns, Until: c.until(now), Publish: c.Publish}
 	if claims.Until.IsZero() {
 		claims.Until = now.Add(time.Hour)
 	}

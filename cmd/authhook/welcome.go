@@ -6,18 +6,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
+	"os"
 )
 
 // writeWelcome says what to do next: how to see an answer, and what to put into MistServer.
 func writeWelcome(w io.Writer, cfg *serviceSettings, address string) {
-	url := "http://" + address + "/trigger"
-	if cfg.triggerKey != "" {
-		url += "/$AUTHHOOK_TRIGGER_KEY" // known to who reads this, and to nobody who reads over a shoulder
+	url := "http://" + reachable(address) + "/trigger"
+	key := ""
+	if cfg.triggerKey != "" { // known to who set it, and to nobody who reads over a shoulder
+		url += "/KEY"
+		key = " (KEY stands for your trigger key)"
 	}
 	_, _ = fmt.Fprintf(w, `authhook %s answers on %s
 
-Try it: this is what a MistServer asked when a viewer opened the stream "extra".
+Try it%s: this is what a MistServer asked when a viewer opened the stream "extra".
 
   printf 'extra\n127.0.0.1\nyan\nMP4\nhttp://127.0.0.1:8080/extra.mp4?rate=1&tkn=yan\n%s\nfalse' |
     curl -s --data-binary @- -H 'X-Trigger: USER_NEW' %s
@@ -29,8 +33,20 @@ denies while authhook is away; without one MistServer lets everybody in.
 
 A key for a user who has bought the plan "gold":
 
-  authhook token alice --create --plan gold --for 720h
-`, version, address, recordedSession(), url, triggerEntry(url))
+  %s token alice --create --plan gold --for 720h
+`, version, address, key, recordedSession(), url, triggerEntry(url), os.Args[0])
+}
+
+// reachable is an address that a media server on this machine can use: one that listens everywhere is no address to ask.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return address
 }
 
 // recordedSession is the session id in the recording USER_NEW.http: SHA-256 of stream, address and token.

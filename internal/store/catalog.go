@@ -28,6 +28,17 @@ type CatalogRow struct {
 // Columns are where a driver scans a row to.
 func (r *CatalogRow) Columns() []any { return []any{&r.Part, &r.Position, &r.Key, &r.Price, &r.Doc} }
 
+// name is what tells a row from all others.
+func (r CatalogRow) name() CatalogRow { return CatalogRow{Part: r.Part, Key: r.Key, Price: r.Price} }
+
+// label names a row for people: a plan's key, a stream's pattern, a price with its provider.
+func (r CatalogRow) label() string {
+	if r.Part == PartPrice {
+		return r.Key + " " + r.Price
+	}
+	return r.Key
+}
+
 // CatalogRows writes a catalog as rows, ordered by part and position, so that the same catalog is the same rows.
 func CatalogRows(c *policy.Catalog) ([]CatalogRow, error) {
 	w := catalogWriter{keys: map[CatalogRow]bool{}}
@@ -74,12 +85,21 @@ func (w *catalogWriter) add(part string, position int, key, price string, v any)
 	w.rows = append(w.rows, CatalogRow{part, position, key, price, string(doc)})
 }
 
+// CatalogFits holds the version of the catalog that a writer has read against the one that stands, 0 where none was
+// applied; nil fits always. [ErrConflict] when it does not fit.
+func CatalogFits(ifVersion *int64, stands int64) error {
+	if err := fits(ifVersion, stands); err != nil {
+		return fmt.Errorf("the catalog: %w", err)
+	}
+	return nil
+}
+
 // CatalogOf reads a catalog from its rows and indexes it. [ErrNotFound] when none was ever applied.
-func CatalogOf(rows []CatalogRow) (*policy.Catalog, error) {
+func CatalogOf(rows []CatalogRow, version int64) (*policy.Catalog, error) {
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("no catalog was applied yet: %w", ErrNotFound)
 	}
-	c := new(policy.Catalog)
+	c := &policy.Catalog{Version: version}
 	for _, r := range rows {
 		var err error
 		switch r.Part {

@@ -17,11 +17,13 @@ const (
 	maxKey    = 1024 // a plan's key, a stream's pattern, a provider's price
 	maxText   = 64 << 10
 	maxDoc    = 1 << 20
+	maxName   = 256 // an API key's name, an actor, a payment's status
 )
 
 // Rows that one call returns at most.
 const (
-	// MaxFacts bounds a user's entitlements, holds and credentials in one answer.
+	// MaxFacts bounds a user's entitlements, holds and credentials in one answer, and every page but those of sessions
+	// and changes.
 	MaxFacts = 1000
 	// MaxPage bounds a page of sessions or changes.
 	MaxPage = 10_000
@@ -41,21 +43,21 @@ func MonthOf(t time.Time) time.Time {
 // CheckUserID says what is wrong with a user's id as an [InvalidError]; nil when nothing is.
 func CheckUserID(id string) error { return checkText("user", id, 1, MaxUserID) }
 
-// CheckUser says what is wrong with a user.
-func CheckUser(id string, status policy.UserStatus, attributes json.RawMessage) error {
-	if err := CheckUserID(id); err != nil {
+// Check says what is wrong with a change of a user.
+func (c UserChange) Check() error {
+	if err := CheckUserID(c.ID); err != nil {
 		return err
 	}
-	if status != policy.ActiveUser && status != policy.SuspendedUser {
+	if c.Status != policy.ActiveUser && c.Status != policy.SuspendedUser {
 		return &InvalidError{"status", "is neither active nor suspended"}
 	}
-	if attributes == nil {
+	if c.Attributes == nil {
 		return nil
 	}
-	if err := checkText("attributes", string(attributes), 1, maxText); err != nil {
+	if err := checkText("attributes", string(c.Attributes), 1, maxText); err != nil {
 		return err
 	}
-	if !json.Valid(attributes) {
+	if !json.Valid(c.Attributes) {
 		return &InvalidError{"attributes", "are not JSON"}
 	}
 	return nil
@@ -79,18 +81,31 @@ func CheckCredential(c policy.Credential) error {
 
 // CheckEntitlement says what is wrong with a user's entitlement.
 func CheckEntitlement(user string, e policy.Entitlement) error {
-	set := 0
-	for _, s := range [...]string{e.Plan, e.Stream, e.Tag} {
-		if s != "" {
-			set++
-		}
-	}
-	if set != 1 {
-		return &InvalidError{"entitlement", "names not exactly one of plan, stream and tag"}
+	if err := checkTarget(e.Plan, e.Stream, e.Tag); err != nil {
+		return err
 	}
 	return firstOf(CheckUserID(user), checkText("id", e.ID, 0, maxKey), checkText("plan", e.Plan, 0, maxText),
 		checkText("stream", e.Stream, 0, maxText), checkText("tag", e.Tag, 0, maxText),
 		checkText("source", e.Source, 0, maxText), checkSpan(e.From, e.Until), checkTime("grace", e.GraceFrom))
+}
+
+// checkTarget demands exactly one of a plan, a stream and a tag.
+func checkTarget(plan, stream, tag string) error {
+	const rule = "exactly one of plan, stream and tag is to be set"
+	first := ""
+	for _, t := range [...]struct{ field, value string }{{"plan", plan}, {"stream", stream}, {"tag", tag}} {
+		switch {
+		case t.value == "":
+		case first == "":
+			first = t.field
+		default:
+			return &InvalidError{t.field, "cannot stand beside " + first + ": " + rule}
+		}
+	}
+	if first == "" {
+		return &InvalidError{"plan", "is missing: " + rule}
+	}
+	return nil
 }
 
 // CheckHold says what is wrong with a hold against a user.
@@ -108,6 +123,33 @@ func CheckLease(l policy.Lease) error {
 // CheckPreview says what is wrong with a viewer and a policy's pattern.
 func CheckPreview(viewer, match string) error {
 	return firstOf(checkText("viewer", viewer, 1, maxKey), checkText("match", match, 1, maxKey))
+}
+
+// CheckAPIKey says what is wrong with a key of the API.
+func CheckAPIKey(k APIKey) error {
+	if k.Role != RoleRead && k.Role != RoleBilling && k.Role != RoleAdmin {
+		return &InvalidError{"role", "is none of read, billing and admin"}
+	}
+	return firstOf(checkText("id", k.ID, 0, maxKey), checkText("name", k.Name, 1, maxName))
+}
+
+// CheckPayment says what is wrong with a payment.
+func CheckPayment(p Payment) error {
+	if p.Amount < 0 {
+		return &InvalidError{"amount", "is negative"}
+	}
+	if p.Refunded < 0 {
+		return &InvalidError{"refunded", "is negative"}
+	}
+	if strings.Contains(p.Provider, "/") {
+		return &InvalidError{"provider", "holds a slash"}
+	}
+	return firstOf(checkText("provider", p.Provider, 1, maxKey), checkText("id", p.ID, 1, maxKey),
+		checkText("user", p.User, 0, MaxUserID),
+		checkText("subscription", p.Subscription, 0, maxKey), checkText("price", p.Price, 0, maxKey),
+		checkText("plan", p.Plan, 0, maxText), checkText("stream", p.Stream, 0, maxText), checkText("tag", p.Tag, 0, maxText),
+		checkText("currency", p.Currency, 0, maxName), checkText("status", string(p.Status), 1, maxName),
+		checkText("reason", p.Reason, 0, maxText), checkTime("at", p.At))
 }
 
 // Storable says whether a text can be in a database at all. One that cannot is not found there.
@@ -129,7 +171,8 @@ func checkText(field, s string, least, most int) error {
 }
 
 func checkSpan(from, until time.Time) error {
-	if !from.IsZero() && !until.IsZero() && !from.Before(until) {
+	// As they are stored: two moments of one microsecond are one.
+	if !from.IsZero() && !until.IsZero() && !from.Truncate(time.Microsecond).Before(until.Truncate(time.Microsecond)) {
 		return &InvalidError{"until", "is not after from"}
 	}
 	return firstOf(checkTime("from", from), checkTime("until", until))

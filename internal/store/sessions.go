@@ -84,17 +84,25 @@ func NewSessionBatch(sessions []policy.Session, now time.Time) *SessionBatch {
 	return b
 }
 
-// Ends are the last end of each session that ended in the batch.
-func (b *SessionBatch) Ends() map[SessionKey]time.Time {
-	ends := make(map[SessionKey]time.Time)
+// Placeless are the sessions that ended in the batch or were denied, and when that last was: what place they asked for by
+// then is given up. A denied one may hold a place all the same, when it was given while the answer could not wait for it.
+func (b *SessionBatch) Placeless() map[SessionKey]time.Time {
+	since := make(map[SessionKey]time.Time)
 	for k, writes := range b.writes {
 		for _, s := range writes {
-			if s.State == policy.SessionEnded && s.Ended.After(ends[k]) {
-				ends[k] = s.Ended
+			var at time.Time
+			switch s.State {
+			case policy.SessionEnded:
+				at = s.Ended
+			case policy.SessionDenied:
+				at = s.Decided
+			}
+			if at.After(since[k]) {
+				since[k] = at
 			}
 		}
 	}
-	return ends
+	return since
 }
 
 // Fold is what becomes of a session that stood as old, nil when it was not stored, and what was watched. Changed is
@@ -111,7 +119,7 @@ func (b *SessionBatch) Fold(k SessionKey, old *StoredSession) (row StoredSession
 			continue // this very end, or a later one, was counted
 		} else {
 			row, changed = ended(row, s), true
-			if secs := int64(row.Duration.Round(time.Second) / time.Second); row.User != "" && secs > 0 {
+			if secs := int64(row.Duration.Round(time.Second) / time.Second); row.User != "" && row.Plan != "" && secs > 0 {
 				watched = append(watched, Usage{row.User, MonthOf(row.Ended), secs})
 			}
 		}

@@ -1,6 +1,6 @@
-// Package store is what the places where facts live have in common: their errors, and the change feed. The facts
-// themselves live in store/sqlite (embedded, one machine) and store/postgres (many); store/storetest is the suite that
-// both pass. store/cache keeps facts in process.
+// Package store is what the places where facts live have in common: their errors, the change feed, the audit, and what
+// becomes of a user or a payment that is written. The facts themselves live in store/sqlite (embedded, one machine) and
+// store/postgres (many); store/storetest is the suite that both pass. store/cache keeps facts in process.
 //
 // Errors of a driver are mapped to these once, where they arise, and matched by type, never by text.
 package store
@@ -33,6 +33,11 @@ const (
 	ChangeCredential ChangeKind = "credential"
 	// ChangeCatalog: the catalog was applied. The subject is empty.
 	ChangeCatalog ChangeKind = "catalog"
+	// ChangeAPIKey: a key of the API was made or withdrawn. The subject is its id.
+	ChangeAPIKey ChangeKind = "api_key"
+	// ChangePayment: what is known of a payment changed. The subject is [PaymentKey.String]. No decision depends on it:
+	// what was bought is an entitlement.
+	ChangePayment ChangeKind = "payment"
 )
 
 // Change is one entry of the change feed. It is written in the transaction that changes the facts, and numbered in the

@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"strings"
+
 	"authhook/internal/credential"
 	"authhook/internal/policy"
 )
@@ -30,6 +32,20 @@ func presentedInPath(url string) (p policy.Presented, inPath bool) {
 	}
 	return inForm(form, text), true
 }
+
+// shown is a stream's name as it may be shown and kept. A key that stands where a name would (rtmp://host/app/ak_…) comes in
+// small letters from MistServer, and can be read from them: it is not shown.
+func shown(stream string) string {
+	if len(stream) > 3 && strings.EqualFold(stream[:3], "ak_") {
+		if form, _ := credential.Classify("ak_" + strings.ToUpper(stream[3:])); form == credential.Key {
+			return "(a key)"
+		}
+	}
+	return stream[:min(len(stream), longestShown)]
+}
+
+// longestShown is how much of a stream's name is shown, in bytes.
+const longestShown = 256
 
 func inForm(form credential.Form, text string) policy.Presented {
 	switch form {

@@ -18,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"authhook/internal/mist"
+	"authhook/internal/webhook/docs"
 )
 
 const (
@@ -26,6 +27,8 @@ const (
 	MaxBody = 64 << 10
 	// ShortestTriggerKey is how many characters a trigger key has at least.
 	ShortestTriggerKey = 16
+	// LongestTriggerKey is how many it has at most: MistServer cuts a handler's URL at 127 bytes.
+	LongestTriggerKey = 64
 	// bodyTime is how long a trigger's body may take. MistServer sends it at once, and waits 5 s for an answer.
 	bodyTime = 2 * time.Second
 )
@@ -36,11 +39,18 @@ type HandlerOptions struct {
 	TriggerKey string
 	// Ready says what is missing, by part; empty when nothing is.
 	Ready func(context.Context) map[string]string
+	// API serves what lies below /api/; nil: nothing does.
+	API http.Handler
 }
 
-// NewHandler is everything that is served over HTTP. Triggers are the one path that is asked thousands of times a second:
-// they go past the router.
-func NewHandler(t *Triggers, m *Metrics, o HandlerOptions) http.Handler {
+// Handler is everything that is served over HTTP.
+type Handler struct {
+	endpoint *triggerEndpoint
+	router   *chi.Mux
+}
+
+// NewHandler makes a Handler.
+func NewHandler(t *Triggers, m *Metrics, o HandlerOptions) *Handler {
 	e := &triggerEndpoint{triggers: t, metrics: m, key: sha256.Sum256([]byte(o.TriggerKey)), keyed: o.TriggerKey != ""}
 	router := chi.NewRouter()
 	router.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -48,14 +58,25 @@ func NewHandler(t *Triggers, m *Metrics, o HandlerOptions) http.Handler {
 	})
 	router.Get("/readyz", func(w http.ResponseWriter, r *http.Request) { writeReadiness(w, o.Ready(r.Context())) })
 	router.Method(http.MethodGet, "/metrics", m.handler())
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path, ok := strings.CutPrefix(r.URL.Path, "/trigger"); ok && (path == "" || path[0] == '/') {
-			e.serve(w, r, strings.TrimPrefix(path, "/"))
-			return
-		}
-		router.ServeHTTP(w, r)
-	})
+	docs.Mount(router)
+	if o.API != nil {
+		router.Handle("/api/*", o.API)
+	}
+	return &Handler{e, router}
 }
+
+// ServeHTTP answers a request. Triggers are the one path that is asked thousands of times a second: they go past the
+// router.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if path, ok := strings.CutPrefix(r.URL.Path, "/trigger"); ok && (path == "" || path[0] == '/') {
+		h.endpoint.serve(w, r, strings.TrimPrefix(path, "/"))
+		return
+	}
+	h.router.ServeHTTP(w, r)
+}
+
+// Routes are those of the router, for comparing them with the contract.
+func (h *Handler) Routes() chi.Routes { return h.router }
 
 // NewServer is a server with time-outs for each part of a request. A trigger comes over a connection of its own, and is
 // answered within MistServer's 5 s or not at all.

@@ -2,7 +2,10 @@ package webhook
 
 import (
 	"net/http"
+	"strconv"
+	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,6 +27,31 @@ type Metrics struct {
 	socket    *prometheus.CounterVec
 	repeats   prometheus.Counter
 	seconds   prometheus.Histogram
+	requests  *prometheus.CounterVec
+	sessions  *prometheus.CounterVec
+	nodes     nodes
+}
+
+// maxNodes is how many nodes have a label of their own. Their names come with the triggers.
+const maxNodes = 100
+
+// nodes are the names that are labels.
+type nodes struct {
+	mu    sync.Mutex
+	known map[string]bool
+}
+
+// label is a node's name, or "other" once there are too many.
+func (n *nodes) label(name string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.known[name] {
+		if len(n.known) >= maxNodes || len(name) > maxNodes || !utf8.ValidString(name) {
+			return string(otherType)
+		}
+		n.known[name] = true
+	}
+	return name
 }
 
 // NewMetrics makes Metrics, all at zero.
@@ -51,6 +79,14 @@ func NewMetrics() *Metrics {
 			Name: "authhook_decision_seconds", Help: "How long decisions took.",
 			Buckets: []float64{.000002, .000005, .00001, .00005, .0001, .001, .005, .01, .05, .1, .5, 1, 2, 5},
 		}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "authhook_api_requests_total", Help: "Requests to the admin API, by operation and class of the answer's status.",
+		}, []string{"operation", "status"}),
+		sessions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "authhook_sessions_total",
+			Help: "Sessions that were let in (open), turned away (denied) or over (ended), by node; the 101st node and on are \"other\".",
+		}, []string{"node", "state"}),
+		nodes: nodes{known: make(map[string]bool)},
 	}
 	gates := []mist.Type{
 		mist.TypeUserNew, mist.TypeConnOpen, mist.TypeConnPlay, mist.TypePlayRewrite, mist.TypeStreamPush,
@@ -68,7 +104,7 @@ func NewMetrics() *Metrics {
 			m.triggers[t] = triggers.WithLabelValues(string(t))
 		}
 	}
-	m.registry.MustRegister(decisions, triggers, m.problems, m.socket, m.repeats, m.seconds,
+	m.registry.MustRegister(decisions, triggers, m.problems, m.socket, m.repeats, m.seconds, m.requests, m.sessions,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -105,3 +141,13 @@ func (m *Metrics) problem(t mist.Type, p Problem) {
 
 // socketProblem counts a connection of authhook-trigger that got no answer.
 func (m *Metrics) socketProblem(kind string) { m.socket.WithLabelValues(kind).Inc() }
+
+// APIRequest counts a request to the admin API. The operation is one of the contract, or "unknown".
+func (m *Metrics) APIRequest(operation string, status int) {
+	m.requests.WithLabelValues(operation, strconv.Itoa(status/100)+"xx").Inc()
+}
+
+// session counts what became of a session.
+func (m *Metrics) session(node string, state policy.SessionState) {
+	m.sessions.WithLabelValues(m.nodes.label(node), string(state)).Inc()
+}

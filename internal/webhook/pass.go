@@ -5,7 +5,8 @@ import (
 )
 
 // pass answers the triggers that nothing is decided about, so that they change nothing. They are read all the same: a
-// payload that cannot be read is counted and still stops nothing.
+// payload that cannot be read is counted and stops nothing, except for PUSH_OUT_START: without its target there is no answer
+// that would let the push go on.
 func (t *Triggers) pass(c *Call) string {
 	if !mist.Known(c.Type) {
 		t.metrics.problem(c.Type, TypeUnknown)
@@ -17,7 +18,7 @@ func (t *Triggers) pass(c *Call) string {
 	}
 	p, err := mist.Parse(c.Type, c.Body)
 	if err != nil {
-		t.unreadable(c, err)
+		t.noteUnreadable(c, err)
 		t.metrics.problem(c.Type, c.Problem)
 		return unread(c.Type)
 	}

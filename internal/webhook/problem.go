@@ -21,6 +21,8 @@ const (
 	Unreadable
 	// SessionIDWrong: MistServer would compute another session id from this payload.
 	SessionIDWrong
+	// Panicked: deciding about it met a mistake of ours.
+	Panicked
 	// TypeUnknown: a trigger type that nobody here knows.
 	TypeUnknown
 )
@@ -28,7 +30,7 @@ const (
 var problemNames = [...]string{
 	BodyTooLarge: "body_too_large", BodySlow: "body_slow", BodyBroken: "body_broken", MethodWrong: "method_wrong",
 	TypeMissing: "type_missing",
-	KeyWrong:    "key_wrong", Unreadable: "payload_unreadable", SessionIDWrong: "session_id_wrong", TypeUnknown: "type_unknown",
+	KeyWrong:    "key_wrong", Unreadable: "payload_unreadable", SessionIDWrong: "session_id_wrong", TypeUnknown: "type_unknown", Panicked: "panic",
 }
 
 // String is the problem's stable code.

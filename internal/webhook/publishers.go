@@ -2,9 +2,7 @@ package webhook
 
 import (
 	"context"
-	"strings"
 
-	"authhook/internal/credential"
 	"authhook/internal/mist"
 	"authhook/internal/policy"
 )
@@ -12,7 +10,23 @@ import (
 // push answers the three triggers that gate publishing. RTMP asks all of them, in this order: RTMP_PUSH_REWRITE,
 // PUSH_REWRITE, STREAM_PUSH; each must hold by itself, since an operator may have set only one.
 func (t *Triggers) push(ctx context.Context, c *Call) string {
-	r := policy.Request{Action: policy.Push}
+	r, as := publish(c)
+	d := t.decide(ctx, c, &r)
+	switch {
+	case c.Type == mist.TypeStreamPush:
+		return answerAllow(d.Allow)
+	case !d.Allow:
+		return "" // denies (PUSH_REWRITE, RTMP_PUSH_REWRITE)
+	case r.StreamOfCredential && c.Type == mist.TypePushRewrite:
+		return d.Stream
+	default:
+		return as
+	}
+}
+
+// publish reads a trigger that gates publishing, and the value in it that the answer leaves as it is.
+func publish(c *Call) (r policy.Request, as string) {
+	r.Action = policy.Push
 	var url string
 	if c.Problem == 0 {
 		p, err := mist.Parse(c.Type, c.Body)
@@ -20,11 +34,11 @@ func (t *Triggers) push(ctx context.Context, c *Call) string {
 		case mist.StreamPush:
 			url, r.Stream, r.Address, r.Connector = p.URL, p.Stream, p.Address, p.Connector
 		case mist.PushRewrite:
-			url, r.Stream, r.Address = p.URL, p.Stream, p.Address
+			url, as, r.Stream, r.Address = p.URL, p.Stream, p.Stream, p.Address
 		case mist.RTMPPushRewrite:
-			url, r.Address = p.URL, p.Address
+			url, as, r.Address = p.URL, p.URL, p.Address
 		default:
-			t.unreadable(c, err)
+			c.unreadable(err)
 		}
 		// No session id vouches for a push. MistServer's own URLs hold no line break, so one that does may have moved
 		// the rest.
@@ -37,18 +51,10 @@ func (t *Triggers) push(ctx context.Context, c *Call) string {
 		case inPath: // the key stands where the stream's name would
 			r.Stream, r.StreamOfCredential = "", true
 		case c.Type == mist.TypeRTMPPushRewrite:
-			r.Stream = strings.ToLower(credential.LastPathElement(url))
+			r.Stream = mist.StreamOfRTMP(url)
+		default: // MistServer has not cleaned the name yet
+			r.Stream = mist.StreamName(r.Stream)
 		}
 	}
-	d := t.decide(ctx, c, &r)
-	switch {
-	case c.Type == mist.TypeStreamPush:
-		return answerAllow(d.Allow)
-	case !d.Allow:
-		return "" // denies (PUSH_REWRITE, RTMP_PUSH_REWRITE)
-	case c.Type == mist.TypePushRewrite:
-		return d.Stream
-	default:
-		return url
-	}
+	return r, as
 }

@@ -2,8 +2,12 @@ package webhook
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	"authhook/internal/mist"
@@ -32,7 +36,12 @@ type Call struct {
 	Body           []byte
 	// Problem says why Body is not the whole payload; zero when it is.
 	Problem Problem
+
+	fault error // why the payload cannot be read
 }
+
+// unreadable notes that a payload is not of its type's form.
+func (c *Call) unreadable(err error) { c.Problem, c.fault = Unreadable, err }
 
 // Triggers answers MistServer's triggers.
 type Triggers struct {
@@ -72,7 +81,17 @@ func NewTriggers(d Decider, s Sessions, m *Metrics, log *slog.Logger, o TriggerO
 
 // Answer answers a trigger. It always has an answer: what cannot be read is denied where the trigger gates, and passed
 // where it does not.
-func (t *Triggers) Answer(ctx context.Context, c *Call) string {
+func (t *Triggers) Answer(ctx context.Context, c *Call) (answer string) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.Problem = Panicked
+			t.metrics.problem(c.Type, c.Problem)
+			t.log.Error("panic while answering a trigger", "trigger", string(c.Type), "panic", v, "stack", string(debug.Stack()))
+			if answer = unread(c.Type); answer == yes && gates(c.Type) {
+				answer = no
+			}
+		}
+	}()
 	if c.Name == "" {
 		c.Name = t.node
 	}
@@ -95,6 +114,55 @@ func (t *Triggers) Answer(ctx context.Context, c *Call) string {
 	}
 }
 
+// gates says whether a trigger lets viewers or publishers in.
+func gates(t mist.Type) bool {
+	switch t {
+	case mist.TypeUserNew, mist.TypeConnOpen, mist.TypeConnPlay, mist.TypePlayRewrite, mist.TypeStreamPush,
+		mist.TypePushRewrite, mist.TypeRTMPPushRewrite:
+		return true
+	}
+	return false
+}
+
+// Request is what a trigger asks, about which something is decided. The error says why its payload is invalid, as the
+// request then says too. There is no effect.
+func (t *Triggers) Request(c *Call) (r policy.Request, err error) {
+	if c.Name == "" {
+		c.Name = t.node
+	}
+	switch c.Type {
+	case mist.TypeUserNew:
+		r = t.watch(c)
+	case mist.TypePlayRewrite:
+		r = rendition(c)
+	case mist.TypeConnOpen, mist.TypeConnPlay:
+		r = connect(c)
+	case mist.TypeStreamPush, mist.TypePushRewrite, mist.TypeRTMPPushRewrite:
+		r, _ = publish(c)
+	default:
+		return r, fmt.Errorf("nothing is decided about a trigger of the type %q", c.Type)
+	}
+	r.Node, r.Instance = c.Name, c.Instance
+	if c.Problem == 0 {
+		return r, nil
+	}
+	r.Invalid = true
+	if c.fault != nil {
+		return r, c.fault
+	}
+	return r, errors.New(c.Problem.String())
+}
+
+// noteUnreadable notes it, and writes a line about it.
+func (t *Triggers) noteUnreadable(c *Call, err error) {
+	c.unreadable(err)
+	t.warn(c)
+}
+
+func (t *Triggers) warn(c *Call) {
+	t.log.Warn("trigger payload cannot be read", "trigger", string(c.Type), "node", c.Name, "error", c.fault)
+}
+
 // decide asks for a decision about a request of a call, and leaves word of it.
 func (t *Triggers) decide(ctx context.Context, c *Call, r *policy.Request) policy.Decision {
 	r.Event = t.event(c)
@@ -102,6 +170,9 @@ func (t *Triggers) decide(ctx context.Context, c *Call, r *policy.Request) polic
 	if c.Problem != 0 {
 		r.Invalid = true
 		t.metrics.problem(c.Type, c.Problem)
+		if c.Problem == Unreadable {
+			t.warn(c)
+		}
 	}
 	began := t.now()
 	d, repeated := t.decider.Decide(ctx, r)
@@ -132,15 +203,17 @@ func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeat
 	if r.Action != policy.Watch || repeated || r.Invalid {
 		return
 	}
+	// Cloned: what was read shares one copy of the body, which is the viewer's to make large.
 	s := policy.Session{
-		Node: r.Node, ID: r.Session, Instance: r.Instance, State: policy.SessionDenied, Stream: r.Stream,
-		Address: r.Address, Connector: r.Connector, User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
-		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: at, Until: d.Until,
+		Node: r.Node, ID: strings.Clone(r.Session), Instance: r.Instance, State: policy.SessionDenied,
+		Stream: strings.Clone(shown(r.Stream)), Address: r.Address, Connector: strings.Clone(r.Connector), User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
+		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: t.now(), Until: d.Until,
 	}
 	if d.Allow {
 		s.State = policy.SessionOpen
 	}
 	t.sessions.Record(s)
+	t.metrics.session(s.Node, s.State)
 	for _, k := range d.Kicked {
 		t.log.Info("session lost its place to a newer one", "node", k.Node, "session", short(k.Session), "user", d.User)
 	}
@@ -158,7 +231,7 @@ func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, 
 		slog.Bool("allow", d.Allow),
 		slog.String("reason", d.Reason.String()),
 		slog.String("trigger", string(c.Type)),
-		slog.String("stream", r.Stream),
+		slog.String("stream", shown(r.Stream)),
 		slog.String("node", r.Node),
 		slog.String("address", addressText(r.Address)),
 		slog.Int64("us", took.Microseconds()),

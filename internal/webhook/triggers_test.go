@@ -154,6 +154,12 @@ func TestPublishersAreAnswered(t *testing.T) {
 		{"unknown key as path", "PUSH_REWRITE", path("ak_"+strings.Repeat("A", 26)) + "\n192.0.2.9\nak", ""},
 		{"no key", "PUSH_REWRITE", "rtmp://h/app/live\n192.0.2.9\nlive", ""},
 		{"line break in the URL", "PUSH_REWRITE", in(key) + "\nx\n192.0.2.9\nlive", ""},
+		{"line break in the URL, open", "PUSH_REWRITE", "rtmp://h/app/open\nx\n192.0.2.9\nopen", ""},
+		{"line break in the stream, open", "STREAM_PUSH", "open\n192.0.2.9\nRTMP\nrtmp://h/app/open\nx", "false"},
+		{"a name that is not clean yet", "PUSH_REWRITE", "rtmp://h/app/Open!\n192.0.2.9\nOpen!", "Open!"},
+		{"a closed name that is not clean yet", "PUSH_REWRITE", "rtmp://h/app/sh!ut\n192.0.2.9\nsh!ut", ""},
+		{"another name behind the query", "RTMP_PUSH_REWRITE", "rtmp://h/app/open?a=/shut\n192.0.2.9", ""},
+		{"line break in the URL, open", "RTMP_PUSH_REWRITE", "rtmp://h/app/open\nx\n192.0.2.9", ""},
 		{"key in the query", "RTMP_PUSH_REWRITE", in(key) + "\n192.0.2.9", in(key)},
 		{"key as path", "RTMP_PUSH_REWRITE", path(key) + "\n192.0.2.9", path(key)},
 		{"no key", "RTMP_PUSH_REWRITE", "rtmp://h/app/live\n192.0.2.9", ""},
@@ -166,7 +172,12 @@ func TestPublishersAreAnswered(t *testing.T) {
 			assert.Equal(t, test.answer, answer.Body.String())
 		})
 	}
-	assert.NotContains(t, w.log.String(), key)
+	w.send("STREAM_PUSH", "name", strings.ToLower(key)+"\n192.0.2.9\nRTMP\n"+path(key))
+	w.send("USER_NEW", "name", userNew(strings.ToLower(key), "192.0.2.9", "", "HLS", "http://h/"))
+	assert.Contains(t, w.log.String(), `stream="(a key)"`)
+	recorded := w.sessions.recorded()
+	assert.Equal(t, "(a key)", recorded[len(recorded)-1].Stream)
+	assert.NotContains(t, strings.ToUpper(w.log.String()), key[3:], "in whatever letters")
 }
 
 // Whatever a viewer puts into a token, and whatever stream name it makes up, no other field moves.
@@ -199,6 +210,53 @@ func TestLineBreaksMoveNothing(t *testing.T) {
 	assert.Equal(t, "session_id_wrong", answer.Header().Get("X-Authhook-Problem"))
 	assert.Len(t, w.sessions.recorded(), before, "what cannot be believed is no session")
 }
+
+func TestAModeThatCannotVouchForATokenRefusesItsLineBreaks(t *testing.T) {
+	mode := 12 // stream and address
+	w := newWorld(t, webhook.TriggerOptions{SessionMode: &mode}, webhook.HandlerOptions{})
+	id := mist.SessionID(12, "extra", netip.MustParseAddr("192.0.2.1"), "", "")
+	ask := func(uuid, token, connector, url string) string {
+		return w.send("USER_NEW", uuid, strings.Join([]string{"extra", "192.0.2.1", token, connector, url, id, "false"}, "\n")).Body.String()
+	}
+	assert.Equal(t, "true", ask("u1", "x", "HLS", "http://h/a"))
+	assert.Equal(t, "false", ask("u2", "x", "RTSP", "http://h/a"), "the connector is denied")
+	assert.Equal(t, "false", ask("u3", "x", "RTSP", "http://h/a\nMP4\nhttp://h/b"), "and hides behind no line break")
+}
+
+func TestALineBreakInAPlayRewriteIsNotBelieved(t *testing.T) {
+	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{})
+	answer := w.send("PLAY_REWRITE", "u", "movie\n192.0.2.1\nHLS\nhttp://h/\nx")
+	assert.Empty(t, answer.Body.String())
+	assert.Equal(t, "payload_unreadable", answer.Header().Get("X-Authhook-Problem"))
+	assert.Contains(t, w.log.String(), "line break")
+}
+
+func TestTheSameUUIDOfAnotherServerIsAnotherEvent(t *testing.T) {
+	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{})
+	for _, instance := range []string{"one", "two", "one"} {
+		c := webhook.Call{Type: mist.TypeUserNew, UUID: "u", Instance: instance, Body: []byte(userNew("extra", "192.0.2.1", "", "HLS", "http://h/"))}
+		assert.Equal(t, "true", w.triggers.Answer(t.Context(), &c))
+	}
+	assert.Len(t, w.sessions.recorded(), 2)
+}
+
+// A panic while deciding is answered like everything else that goes wrong: MistServer must not fall back to its default.
+func TestAPanicDenies(t *testing.T) {
+	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{})
+	triggers := webhook.NewTriggers(panicking{}, w.sessions, w.metrics, w.logger(), webhook.TriggerOptions{})
+	w.handler = webhook.NewHandler(triggers, w.metrics, webhook.HandlerOptions{})
+	answer := w.send("USER_NEW", "u1", userNew("extra", "192.0.2.1", "", "HLS", "http://h/"))
+	assert.Equal(t, http.StatusOK, answer.Code)
+	assert.Equal(t, "false", answer.Body.String())
+	assert.Empty(t, w.send("PUSH_REWRITE", "u2", "rtmp://h/app/open\n192.0.2.9\nopen").Body.String())
+	assert.Equal(t, "1", w.counted(`authhook_trigger_problems_total{problem="panic",trigger="USER_NEW"}`))
+	assert.Contains(t, w.log.String(), "panic")
+}
+
+type panicking struct{}
+
+func (panicking) Decide(context.Context, *policy.Request) (policy.Decision, bool) { panic("a mistake") }
+func (panicking) Seen(policy.EventID) bool                                        { return false }
 
 func TestSessionIDIsCheckedWhereTheModeIsKnown(t *testing.T) {
 	body := strings.Replace(userNew("extra", "192.0.2.1", "x", "HLS", "http://h/"), "\nx\n", "\ny\n", 1)

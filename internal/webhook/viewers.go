@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -24,41 +25,51 @@ func answerAllow(allow bool) string {
 
 // userNew answers whether a viewer's session may begin or go on.
 func (t *Triggers) userNew(ctx context.Context, c *Call) string {
+	r := t.watch(c)
+	return answerAllow(t.decide(ctx, c, &r).Allow)
+}
+
+// watch reads a USER_NEW.
+func (t *Triggers) watch(c *Call) policy.Request {
 	r := policy.Request{Action: policy.Watch}
 	if c.Problem == 0 {
 		u, err := mist.ParseUserNew(c.Body)
 		switch {
 		case err != nil:
-			t.unreadable(c, err)
+			c.unreadable(err)
 		case !t.vouched(&u):
 			c.Problem = SessionIDWrong
 		default:
 			r.Stream, r.Address, r.Connector, r.Session = u.Stream, u.Address, u.Connector, u.SessionID
-			r.Presented = Presented(u.Token, u.URL)
+			r.Presented, r.Rerun = Presented(u.Token, u.URL), !u.First
 		}
 	}
-	return answerAllow(t.decide(ctx, c, &r).Allow)
+	return r
 }
 
 // vouched says whether the parameters of a USER_NEW are where MistServer put them. Without a line break too many they
 // can be nowhere else. With one, the session id tells, which MistServer made of the true ones; where the server's mode
 // is not configured, that of its default mode. Where it is, every session id is held against it.
 func (t *Triggers) vouched(u *mist.UserNew) bool {
+	mode := mist.DefaultSessionMode
 	if t.checkID {
-		return u.SessionIDMatches(t.mode)
+		mode = t.mode
 	}
-	return !strings.Contains(u.Token, "\n") || u.SessionIDMatches(mist.DefaultSessionMode)
-}
-
-// unreadable notes that a payload is not of its type's form.
-func (t *Triggers) unreadable(c *Call, err error) {
-	c.Problem = Unreadable
-	t.log.Warn("trigger payload cannot be read", "trigger", string(c.Type), "node", c.Name, "error", err)
+	if hasLineBreak(u.Token) { // only an id that the token is part of tells where it begins and ends
+		return mode&mist.SessionByToken != 0 && u.SessionIDMatches(mode)
+	}
+	return !t.checkID || u.SessionIDMatches(mode)
 }
 
 // connection answers whether a connection may exist, or be served. MistServer's own outputs ask too, without an
 // address, and what is not a viewer's must not be stopped: only a rule that names the address or the connector denies.
 func (t *Triggers) connection(ctx context.Context, c *Call) string {
+	r := connect(c)
+	return answerAllow(t.decide(ctx, c, &r).Allow)
+}
+
+// connect reads a CONN_OPEN or a CONN_PLAY.
+func connect(c *Call) policy.Request {
 	r := policy.Request{Action: policy.Connect}
 	if c.Type == mist.TypeConnPlay {
 		r.Action = policy.Play
@@ -69,29 +80,38 @@ func (t *Triggers) connection(ctx context.Context, c *Call) string {
 			r.Stream, r.Address, r.Connector = p.Stream, p.Address, p.Connector
 			r.Invalid = hasLineBreak(p.URL)
 		default:
-			t.unreadable(c, err)
+			c.unreadable(err)
 		}
 	}
-	return answerAllow(t.decide(ctx, c, &r).Allow)
+	return r
 }
 
 // playRewrite answers with the stream that this viewer is to be given. Who may not watch is told so at USER_NEW.
 func (t *Triggers) playRewrite(ctx context.Context, c *Call) string {
-	r := policy.Request{Action: policy.Rendition}
-	if c.Problem == 0 {
-		p, err := mist.ParsePlayRewrite(c.Body)
-		if err != nil || hasLineBreak(p.URL) {
-			t.unreadable(c, err)
-		} else {
-			r.Stream, r.Address, r.Connector = p.Stream, p.Address, p.Connector
-			r.Presented = Presented("", p.URL)
-		}
-	}
+	r := rendition(c)
 	d := t.decide(ctx, c, &r)
 	if d.Rendition != "" {
 		return d.Rendition
 	}
 	return r.Stream
+}
+
+// rendition reads a PLAY_REWRITE.
+func rendition(c *Call) policy.Request {
+	r := policy.Request{Action: policy.Rendition}
+	if c.Problem == 0 {
+		p, err := mist.ParsePlayRewrite(c.Body)
+		switch {
+		case err != nil:
+			c.unreadable(err)
+		case hasLineBreak(p.URL):
+			c.unreadable(errLineBreak)
+		default:
+			r.Stream, r.Address, r.Connector = p.Stream, p.Address, p.Connector
+			r.Presented = Presented("", p.URL)
+		}
+	}
+	return r
 }
 
 // userEnd leaves word that a session is over. Nobody reads the answer.
@@ -102,7 +122,7 @@ func (t *Triggers) userEnd(c *Call) string {
 	}
 	u, err := mist.ParseUserEnd(c.Body)
 	if err != nil {
-		t.unreadable(c, err)
+		t.noteUnreadable(c, err)
 		t.metrics.problem(c.Type, c.Problem)
 		return yes
 	}
@@ -112,14 +132,25 @@ func (t *Triggers) userEnd(c *Call) string {
 	}
 	now := t.now()
 	t.sessions.Record(policy.Session{
-		Node: c.Name, ID: u.SessionID, Instance: c.Instance, State: policy.SessionEnded, Ended: now,
+		Node: c.Name, ID: strings.Clone(u.SessionID), Instance: c.Instance, State: policy.SessionEnded, Ended: now,
 		Duration: time.Duration(u.Seconds) * time.Second, BytesUp: u.BytesUp, BytesDown: u.BytesDown,
-		Connectors: u.Connectors,
+		Connectors: cloned(u.Connectors),
 	})
+	t.metrics.session(c.Name, policy.SessionEnded)
 	return yes
 }
 
-func hasLineBreak(url string) bool { return strings.Contains(url, "\n") }
+func cloned(list []string) []string {
+	for i := range list {
+		list[i] = strings.Clone(list[i])
+	}
+	return list
+}
+
+func hasLineBreak(text string) bool { return strings.Contains(text, "\n") }
+
+// errLineBreak: MistServer's own URLs hold no line break, so one that does may have moved the parameters around it.
+var errLineBreak = errors.New("request URL: a line break in it may have moved other parameters")
 
 func addressText(a netip.Addr) string {
 	if !a.IsValid() {

@@ -18,6 +18,7 @@ import (
 	"authhook/internal/catalog"
 	"authhook/internal/credential"
 	"authhook/internal/policy"
+	"authhook/internal/store"
 	"authhook/internal/store/cache"
 	"authhook/internal/store/sqlite"
 	"authhook/internal/webhook"
@@ -96,7 +97,7 @@ func newWorld(t *testing.T, o webhook.TriggerOptions, h webhook.HandlerOptions) 
 	require.NoError(t, db.Migrate(ctx))
 	parsed, err := catalog.Parse("catalog.yaml", []byte(worldCatalog))
 	require.NoError(t, err)
-	_, err = db.ApplyCatalog(ctx, parsed)
+	_, _, err = db.ApplyCatalog(ctx, parsed, nil)
 	require.NoError(t, err)
 
 	w := &world{t: t, db: db, metrics: webhook.NewMetrics(), sessions: &recorder{}, log: &syncBuffer{}}
@@ -118,10 +119,11 @@ func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.lo
 func (w *world) user(name, plan string, c policy.Credential) (key string) {
 	w.t.Helper()
 	ctx := w.t.Context()
-	require.NoError(w.t, w.db.PutUser(ctx, name, policy.ActiveUser, nil))
+	_, _, err := w.db.PutUser(ctx, store.UserChange{ID: name, Status: policy.ActiveUser})
+	require.NoError(w.t, err)
 	key = credential.NewKey()
 	c.User, c.Kind = name, policy.CredentialKey
-	_, err := w.db.AddCredential(ctx, policy.HashKey(key), c, time.Now())
+	_, err = w.db.AddCredential(ctx, policy.HashKey(key), c, time.Now())
 	require.NoError(w.t, err)
 	if plan != "" {
 		_, err = w.db.AddEntitlement(ctx, name, policy.Entitlement{Plan: plan, Source: "admin"})

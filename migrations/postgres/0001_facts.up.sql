@@ -55,7 +55,7 @@ CREATE TABLE holds (
 );
 CREATE INDEX holds_user ON holds (user_id, id);
 
--- What a user watched in a month. No reference to users: a JWT's user need not be stored.
+-- What a user watched under plans in a month. No reference to users: a session may outlive its user.
 CREATE TABLE usage (
     user_id text        COLLATE "C" NOT NULL,
     month   timestamptz NOT NULL,

@@ -13,13 +13,13 @@ import (
 const (
 	// All parts in one statement, so that they are of one snapshot. There is a jwt row once a catalog was applied.
 	sqlCatalog = `
-SELECT 'jwt' AS part, 0 AS position, '' AS key, '' AS price, jwt::text AS doc FROM catalog WHERE applied_at IS NOT NULL
+SELECT 'jwt' AS part, 0 AS position, '' AS key, '' AS price, jwt::text AS doc, version FROM catalog WHERE applied_at IS NOT NULL
 UNION ALL
-SELECT 'plan', position, key, '', doc::text FROM plans
+SELECT 'plan', position, key, '', doc::text, 0 FROM plans
 UNION ALL
-SELECT 'price', position, provider, price, doc::text FROM prices
+SELECT 'price', position, provider, price, doc::text, 0 FROM prices
 UNION ALL
-SELECT 'stream', position, match, '', doc::text FROM streams
+SELECT 'stream', position, match, '', doc::text, 0 FROM streams
 ORDER BY part, position
 LIMIT $1`
 
@@ -27,7 +27,7 @@ LIMIT $1`
 	sqlDropPlans    = `DELETE FROM plans`
 	sqlDropPrices   = `DELETE FROM prices`
 	sqlDropStreams  = `DELETE FROM streams`
-	sqlStampCatalog = `UPDATE catalog SET jwt = $1::json, applied_at = $2`
+	sqlStampCatalog = `UPDATE catalog SET jwt = $1::json, applied_at = $2, version = version + 1`
 
 	sqlAddPlans = `
 INSERT INTO plans (key, position, doc)
@@ -45,30 +45,41 @@ SELECT key, position, doc::json FROM unnest($1::text[], $2::text[], $3::int[], $
 // Catalog reads the catalog as it was applied last, indexed. [store.ErrNotFound] when none ever was.
 func (s *Store) Catalog(ctx context.Context) (*policy.Catalog, error) {
 	var rows []store.CatalogRow
+	var version int64
 	err := s.try(ctx, "read the catalog", longTimeout, true, func(ctx context.Context) (err error) {
-		rows, err = catalogRows(s.pool.Query(ctx, sqlCatalog, store.MaxCatalog))
+		rows, version, err = catalogRows(s.pool.Query(ctx, sqlCatalog, store.MaxCatalog))
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return store.CatalogOf(rows)
+	return store.CatalogOf(rows, version)
 }
 
-// ApplyCatalog replaces the catalog as a whole. Applying what is there already changes nothing.
-func (s *Store) ApplyCatalog(ctx context.Context, c *policy.Catalog) (changed bool, err error) {
+// ApplyCatalog replaces the catalog as a whole and returns the version that stands then. Applying what is there already
+// changes nothing. Where ifVersion is not nil, the catalog must be at it, 0 before any was applied, else the error is
+// [store.ErrConflict].
+func (s *Store) ApplyCatalog(ctx context.Context, c *policy.Catalog, ifVersion *int64) (version int64, changed bool,
+	err error) {
 	rows, err := store.CatalogRows(c)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	err = s.writeWithin(ctx, "apply the catalog", longTimeout, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, sqlLockCatalog); err != nil {
 			return err
 		}
-		old, err := catalogRows(tx.Query(ctx, sqlCatalog, store.MaxCatalog))
-		if changed = !slices.Equal(old, rows); err != nil || !changed {
+		old, stands, err := catalogRows(tx.Query(ctx, sqlCatalog, store.MaxCatalog))
+		if err != nil {
 			return err
 		}
+		if err := store.CatalogFits(ifVersion, stands); err != nil {
+			return err
+		}
+		if version, changed = stands, !slices.Equal(old, rows); !changed {
+			return nil
+		}
+		version++
 		var b pgx.Batch
 		b.Queue(sqlDropPlans)
 		b.Queue(sqlDropPrices)
@@ -80,22 +91,26 @@ func (s *Store) ApplyCatalog(ctx context.Context, c *policy.Catalog) (changed bo
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
-		return s.appendChanges(ctx, tx, store.Change{Kind: store.ChangeCatalog})
+		return s.record(ctx, tx, store.CatalogApplied(old, rows, version))
 	})
-	return changed && err == nil, err
+	if err != nil {
+		return 0, false, err
+	}
+	return version, changed, nil
 }
 
-func catalogRows(rows pgx.Rows, err error) ([]store.CatalogRow, error) {
+// catalogRows are the catalog's rows and its version, 0 when none was applied.
+func catalogRows(rows pgx.Rows, err error) (list []store.CatalogRow, version int64, _ error) {
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var list []store.CatalogRow
 	var r store.CatalogRow
-	_, err = pgx.ForEachRow(rows, r.Columns(), func() error {
-		list = append(list, r)
+	var v int64 // in the row of the JWT settings
+	_, err = pgx.ForEachRow(rows, append(r.Columns(), &v), func() error {
+		list, version = append(list, r), max(version, v)
 		return nil
 	})
-	return list, err
+	return list, version, err
 }
 
 // columns are the rows of one part, a list for each column.

@@ -11,14 +11,6 @@ import (
 )
 
 const (
-	sqlAppendChanges = `
-WITH counter AS (
-    UPDATE change_counter SET number = number + cardinality($2::text[]) RETURNING number - cardinality($2::text[]) AS before
-)
-INSERT INTO changes (number, at, kind, subject)
-SELECT counter.before + new.ord, $1, new.kind, new.subject
-FROM counter, unnest($2::text[], $3::text[]) WITH ORDINALITY AS new (kind, subject, ord)`
-
 	// The counter and the entries are read at one snapshot, so that a gap cannot open between the two.
 	sqlChanges = `
 SELECT counter.number, counter.pruned, coalesce(c.number, 0), c.at, coalesce(c.kind, ''), coalesce(c.subject, '')
@@ -43,17 +35,6 @@ WITH gone AS (
 )
 SELECT count(*) FROM dropped`
 )
-
-// appendChanges writes entries of the change feed. It comes last in a transaction: from here to the commit every other
-// writer of facts waits, which is what makes the numbers follow the order of the commits.
-func (s *Store) appendChanges(ctx context.Context, tx pgx.Tx, changes ...store.Change) error {
-	kinds, subjects := make([]string, len(changes)), make([]string, len(changes))
-	for i, c := range changes {
-		kinds[i], subjects[i] = string(c.Kind), c.Subject
-	}
-	_, err := tx.Exec(ctx, sqlAppendChanges, s.Now(), kinds, subjects)
-	return err
-}
 
 // Changes are the entries of the change feed above a number, in order, at most limit of them. The error is
 // [store.ErrFeedGap] when the feed does not hold all of them, or does not reach up to the number.

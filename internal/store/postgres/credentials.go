@@ -2,9 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,16 +15,18 @@ const (
 INSERT INTO credentials (id, hash, kind, user_id, streams, addresses, from_at, until_at, publish, created_at, revoked_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 
-	sqlLockCredential = `SELECT hash, user_id, revoked_at IS NOT NULL FROM credentials WHERE id = $1 FOR UPDATE`
+	sqlLockCredential = `SELECT hash, revoked_at IS NOT NULL FROM credentials WHERE id = $1 AND user_id = $2 FOR UPDATE`
 
 	sqlRevokeCredential = `UPDATE credentials SET revoked_at = $2 WHERE id = $1`
 
+	// The columns are those of store.StoredRow.
+	sqlCredentialColumns = `1, id, kind, user_id, streams, addresses, revoked_at IS NOT NULL, publish, from_at, until_at,
+    NULL::timestamptz, 0::bigint, user_id, created_at, revoked_at`
+
+	sqlCredential = `SELECT ` + sqlCredentialColumns + ` FROM credentials WHERE id = $1`
+
 	sqlCredentials = `
-SELECT 1, id, kind, user_id, streams, addresses, revoked_at IS NOT NULL, publish, from_at, until_at, NULL::timestamptz, 0::bigint
-FROM credentials
-WHERE user_id = $1
-ORDER BY id
-LIMIT $2`
+SELECT ` + sqlCredentialColumns + ` FROM credentials WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3`
 )
 
 // AddCredential stores a credential under its hash and returns its id. [store.ErrNotFound] when there is no such user,
@@ -50,8 +49,7 @@ func (s *Store) AddCredential(ctx context.Context, hash policy.CredentialHash, c
 		if err != nil {
 			return err
 		}
-		return s.appendChanges(ctx, tx, store.Change{Kind: store.ChangeCredential, Subject: hash.String()},
-			store.Change{Kind: store.ChangeUser, Subject: c.User})
+		return s.record(ctx, tx, store.CredentialAdded(hash, c))
 	})
 	if err != nil {
 		return "", err
@@ -59,31 +57,31 @@ func (s *Store) AddCredential(ctx context.Context, hash policy.CredentialHash, c
 	return c.ID, nil
 }
 
-// RevokeCredential withdraws a credential. Again has no effect. [store.ErrNotFound] when there is none with this id.
-func (s *Store) RevokeCredential(ctx context.Context, id string) error {
-	if !store.Storable(id) {
-		return fmt.Errorf("credential %q: %w", id, store.ErrNotFound)
+// RevokeCredential withdraws a credential. Again has no effect. [store.ErrNotFound] when the user has none with this id.
+func (s *Store) RevokeCredential(ctx context.Context, user, id string) error {
+	if !store.Storable(user) || !store.Storable(id) {
+		return notFound(pgx.ErrNoRows, "credential", id)
 	}
 	return s.write(ctx, "revoke a credential", func(ctx context.Context, tx pgx.Tx) error {
 		var hash []byte
-		var user string
 		var revoked bool
-		err := tx.QueryRow(ctx, sqlLockCredential, id).Scan(&hash, &user, &revoked)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("credential %q: %w", id, store.ErrNotFound)
-		}
-		if err != nil || revoked {
+		err := tx.QueryRow(ctx, sqlLockCredential, id, user).Scan(&hash, &revoked)
+		if err := notFound(err, "credential", id); err != nil || revoked {
 			return err
 		}
 		if _, err := tx.Exec(ctx, sqlRevokeCredential, id, s.Now()); err != nil {
 			return err
 		}
-		return s.appendChanges(ctx, tx, store.Change{Kind: store.ChangeCredential, Subject: hex.EncodeToString(hash)},
-			store.Change{Kind: store.ChangeUser, Subject: user})
+		return s.record(ctx, tx, store.CredentialRevoked(user, id, hash))
 	})
 }
 
-// Credentials are a user's, revoked ones too. [store.ErrNotFound] when there is no such user.
-func (s *Store) Credentials(ctx context.Context, user string) ([]policy.Credential, error) {
-	return lists(ctx, s, "list a user's credentials", sqlCredentials, user, store.CredentialOf)
+// Credential reads a credential, a revoked one too. [store.ErrNotFound] when there is none with this id.
+func (s *Store) Credential(ctx context.Context, id string) (store.StoredCredential, error) {
+	return find(ctx, s, "credential", id, sqlCredential, []any{id}, store.StoredCredentialOf)
+}
+
+// Credentials are a user's, revoked ones too, ordered by id. [store.ErrNotFound] when there is no such user.
+func (s *Store) Credentials(ctx context.Context, user string, p store.Page) ([]store.StoredCredential, error) {
+	return lists(ctx, s, "list a user's credentials", sqlCredentials, user, p, store.StoredCredentialOf)
 }

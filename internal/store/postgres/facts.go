@@ -54,19 +54,3 @@ func (s *Store) facts(ctx context.Context, f *store.FactsReader, hash []byte, us
 	f.Sort()
 	return err
 }
-
-// factsRows reads rows of one kind, each laid over the columns of store.FactsRow.
-func factsRows[T any](ctx context.Context, s *Store, sql, user string, of func(*store.FactsRow) (T, error)) ([]T, error) {
-	rows, err := s.pool.Query(ctx, sql, user, store.MaxFacts)
-	if err != nil {
-		return nil, err
-	}
-	var list []T
-	var r store.FactsRow
-	_, err = pgx.ForEachRow(rows, r.Columns(), func() error {
-		v, err := of(&r)
-		list = append(list, v)
-		return err
-	})
-	return list, err
-}

@@ -21,10 +21,15 @@ func behindProxy(t *testing.T) (*Store, *storetest.Proxy) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	require.NoError(t, s.Migrate(t.Context()))
-	require.NoError(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, nil))
-	_, err = s.ApplyCatalog(t.Context(), &policy.Catalog{})
+	require.NoError(t, putUser(t.Context(), s, "anna"))
+	_, _, err = s.ApplyCatalog(t.Context(), &policy.Catalog{}, nil)
 	require.NoError(t, err)
 	return s, p
+}
+
+func putUser(ctx context.Context, s *Store, id string) error {
+	_, _, err := s.PutUser(ctx, store.UserChange{ID: id, Status: policy.ActiveUser})
+	return err
 }
 
 func TestOneRoundTrip(t *testing.T) {
@@ -92,7 +97,7 @@ func TestOpenWhileAway(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	p.Up()
 	require.NoError(t, s.Migrate(t.Context()))
-	require.NoError(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, nil))
+	require.NoError(t, putUser(t.Context(), s, "anna"))
 }
 
 // TestDeadConnections: connections that died while idle are nobody's trouble, however many.
@@ -124,8 +129,8 @@ func TestServerSaysGoodbye(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, s.Migrate(t.Context()))
-	require.NoError(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, nil))
-	_, err = s.ApplyCatalog(t.Context(), &policy.Catalog{})
+	require.NoError(t, putUser(t.Context(), s, "anna"))
+	_, _, err = s.ApplyCatalog(t.Context(), &policy.Catalog{}, nil)
 	require.NoError(t, err)
 	for what, call := range storetest.Calls(s) {
 		s.lastReset.Store(0)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"database/sql"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"authhook/internal/store/storetest"
+	"authhook/migrations"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,4 +26,18 @@ func newDatabase(t testing.TB) storetest.Open {
 		s.Now = now
 		return s
 	}
+}
+
+// TestUpgrade: a database of the first schema, with what was in it.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	databaseURL := storetest.PostgresSchema(t)
+	s, err := Open(t.Context(), databaseURL)
+	require.NoError(t, err)
+	defer s.Close()
+	first := storetest.UntilMigration(t, migrations.Postgres, "0001_facts.up.sql")
+	require.NoError(t, s.aside(t.Context(), func(conn *sql.Conn) error {
+		return migrations.Apply(t.Context(), conn, migrations.PostgresDialect, first)
+	}))
+	storetest.UpgradeFrom1(t, s, "now()", func(text string) { storetest.PostgresExec(t, databaseURL, text) })
 }

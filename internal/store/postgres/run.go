@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -133,14 +132,6 @@ func pause(ctx context.Context, n int) {
 	case <-ctx.Done():
 	case <-t.C:
 	}
-}
-
-// oneRow turns "no row was changed" into [store.ErrNotFound].
-func oneRow(tag pgconn.CommandTag, err error, thing, id string) error {
-	if err == nil && tag.RowsAffected() == 0 {
-		return fmt.Errorf("%s %q: %w", thing, id, store.ErrNotFound)
-	}
-	return err
 }
 
 // stamp is a moment as a column holds it: NULL when zero.

@@ -58,14 +58,21 @@ ORDER BY node, id
 LIMIT $7`
 
 	// A denied session has no end: it is over once it was decided about long ago.
-	sqlPruneSessions = `
+	sqlPruneEnded = `
 WITH dropped AS (
     DELETE FROM sessions
     WHERE (node, id) IN (
-        SELECT node, id FROM sessions
-        WHERE state = 'ended' AND ended_at < $1 OR state = 'denied' AND decided_at < $1
-        LIMIT $2
-        FOR UPDATE SKIP LOCKED
+        SELECT node, id FROM sessions WHERE state = 'ended' AND ended_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM dropped`
+
+	sqlPruneDenials = `
+WITH dropped AS (
+    DELETE FROM sessions
+    WHERE (node, id) IN (
+        SELECT node, id FROM sessions WHERE state = 'denied' AND decided_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
     )
     RETURNING 1
 )
@@ -74,8 +81,8 @@ SELECT count(*) FROM dropped`
 
 // WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
 // first decided about keeps that moment until it ends. The first time that an end is written, what was watched is
-// counted for the user: as much in the month of the end. An ended session gives up its place under a plan's limit, unless it
-// asked for it again since.
+// counted for the user in the month of the end, if it was watched under a plan. A session that ended or was denied gives up
+// its place under a plan's limit, unless it asked for it again since.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -89,7 +96,7 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 		if err := writeSessions(ctx, tx, batch); err != nil {
 			return err
 		}
-		return endLeases(ctx, tx, batch.Ends())
+		return endLeases(ctx, tx, batch.Placeless())
 	})
 }
 
@@ -231,9 +238,14 @@ func (s *Store) Sessions(ctx context.Context, f store.SessionFilter) ([]policy.S
 	return list, err
 }
 
-// PruneSessions drops the sessions that ended before a moment, and the denials from before it, and says how many.
+// PruneSessions drops the sessions that ended before a moment, and says how many.
 func (s *Store) PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error) {
-	return s.prune(ctx, "prune sessions", sqlPruneSessions, endedBefore)
+	return s.prune(ctx, "prune sessions", sqlPruneEnded, endedBefore)
+}
+
+// PruneDenials drops the denied sessions that were decided about before a moment, and says how many.
+func (s *Store) PruneDenials(ctx context.Context, decidedBefore time.Time) (int64, error) {
+	return s.prune(ctx, "prune denials", sqlPruneDenials, decidedBefore)
 }
 
 func sessionRows(rows pgx.Rows, err error) ([]store.StoredSession, error) {

@@ -2,83 +2,107 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
-	"authhook/internal/policy"
 	"authhook/internal/store"
 )
 
 const (
-	// Nothing is written when nothing changes, and so no one need forget what it knows. json has no equality, its text has.
-	sqlPutUser = `
-INSERT INTO users AS u (id, status, attributes, created_at, updated_at)
-VALUES ($1, $2, $3::json, $4, $4)
-ON CONFLICT (id) DO UPDATE
-SET status = excluded.status, attributes = coalesce(excluded.attributes, u.attributes), updated_at = excluded.updated_at
-WHERE (u.status, u.attributes::text)
-    IS DISTINCT FROM (excluded.status, coalesce(excluded.attributes, u.attributes)::text)`
+	sqlUserColumns = `id, status, coalesce(attributes::text, ''), version, created_at, updated_at`
 
-	sqlUser = `SELECT status, coalesce(attributes::text, ''), created_at, updated_at FROM users WHERE id = $1`
+	sqlUser = `SELECT ` + sqlUserColumns + ` FROM users WHERE id = $1`
+
+	// It does not hold up who adds something of the user's.
+	sqlLockUser = sqlUser + ` FOR NO KEY UPDATE`
+
+	sqlAddUser = `
+INSERT INTO users (id, status, attributes, version, created_at, updated_at)
+VALUES ($1, $2, $3::json, $4, $5, $6)
+ON CONFLICT (id) DO NOTHING`
+
+	sqlChangeUser = `UPDATE users SET status = $2, attributes = $3::json, version = $4, updated_at = $5 WHERE id = $1`
+
+	// Planned anew each time: which index serves depends on which of the filters are set.
+	sqlUsers = `
+SELECT ` + sqlUserColumns + ` FROM users
+WHERE id >= $1 AND id < $2 AND id <> $3 AND ($4 = '' OR status = $4)
+ORDER BY id
+LIMIT $5`
 )
 
-// PutUser makes a user, or changes one. Attributes that are nil leave those of the user as they are.
-func (s *Store) PutUser(ctx context.Context, id string, status policy.UserStatus, attributes json.RawMessage) error {
-	if err := store.CheckUser(id, status, attributes); err != nil {
-		return err
+// PutUser makes a user, or changes one, and says which. Where the user is that already, nothing happens.
+// [store.ErrConflict] when the version does not fit.
+func (s *Store) PutUser(ctx context.Context, c store.UserChange) (u store.User, created bool, err error) {
+	if err := c.Check(); err != nil {
+		return store.User{}, false, err
 	}
-	return s.write(ctx, "put a user", func(ctx context.Context, tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, sqlPutUser, id, status, document(attributes), s.Now())
-		if err != nil || tag.RowsAffected() == 0 {
+	err = s.write(ctx, "put a user", func(ctx context.Context, tx pgx.Tx) error {
+		old, err := lockUser(ctx, tx, c.ID)
+		if err != nil {
 			return err
 		}
-		return s.appendChanges(ctx, tx, store.Change{Kind: store.ChangeUser, Subject: id})
+		var changed bool
+		u, changed, err = c.Onto(old, s.Now())
+		if created = changed && old == nil; err != nil || !changed {
+			return err
+		}
+		if created {
+			tag, err := tx.Exec(ctx, sqlAddUser, u.ID, u.Status, document(u), u.Version, u.Created, u.Updated)
+			if err == nil && tag.RowsAffected() == 0 {
+				err = errAddedMeanwhile
+			}
+			if err != nil {
+				return err
+			}
+		} else if _, err := tx.Exec(ctx, sqlChangeUser, u.ID, u.Status, document(u), u.Version, u.Updated); err != nil {
+			return err
+		}
+		return s.record(ctx, tx, store.UserPut(old, u))
 	})
+	if err != nil {
+		return store.User{}, false, err
+	}
+	return u, created, nil
 }
 
-// document is a JSON document as a parameter: NULL when there is none.
-func document(doc json.RawMessage) *string {
-	if doc == nil {
+// errAddedMeanwhile: a row was not there and then was. The next attempt finds it.
+var errAddedMeanwhile = fmt.Errorf("it was added meanwhile: %w", errRace)
+
+// lockUser is a user as it stands, nil when there is none, and keeps others from changing it.
+func lockUser(ctx context.Context, tx pgx.Tx, id string) (*store.User, error) {
+	var r store.UserRow
+	err := tx.QueryRow(ctx, sqlLockUser, id).Scan(r.Columns()...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := r.User()
+	return &u, err
+}
+
+// document is a user's attributes as a parameter: NULL when there are none.
+func document(u store.User) *string {
+	if u.Attributes == nil {
 		return nil
 	}
-	text := string(doc)
+	text := string(u.Attributes)
 	return &text
 }
 
 // User reads a user. [store.ErrNotFound] when there is none with this id.
 func (s *Store) User(ctx context.Context, id string) (store.User, error) {
-	u := store.User{ID: id}
-	if store.CheckUserID(id) != nil {
-		return u, fmt.Errorf("user %q: %w", id, store.ErrNotFound)
-	}
-	err := s.read(ctx, "read a user", func(ctx context.Context) error {
-		var attributes string
-		var created, updated store.Moment
-		err := s.pool.QueryRow(ctx, sqlUser, id).Scan(&u.Status, &attributes, &created, &updated)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("user %q: %w", id, store.ErrNotFound)
-		}
-		if attributes != "" {
-			u.Attributes = json.RawMessage(attributes)
-		}
-		u.Created, u.Updated = created.Time, updated.Time
-		return err
-	})
-	return u, err
+	return find(ctx, s, "user", id, sqlUser, []any{id}, (*store.UserRow).User)
 }
 
-// lists reads a user's rows of one table; [store.ErrNotFound] when there is no such user.
-func lists[T any](ctx context.Context, s *Store, what, sql, user string, of func(*store.FactsRow) (T, error)) ([]T, error) {
-	if _, err := s.User(ctx, user); err != nil {
-		return nil, err
-	}
-	var list []T
-	err := s.read(ctx, what, func(ctx context.Context) (err error) {
-		list, err = factsRows(ctx, s, sql, user, of)
-		return err
-	})
-	return list, err
+// Users are those that a filter picks, ordered by id.
+func (s *Store) Users(ctx context.Context, f store.UserFilter) ([]store.User, error) {
+	f = f.Clean()
+	from, below := f.Range()
+	args := []any{pgx.QueryExecModeExec, from, below, f.After, string(f.Status), f.Limit}
+	return page(ctx, s, "list users", sqlUsers, args, (*store.UserRow).User)
 }

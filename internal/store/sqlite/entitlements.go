@@ -12,25 +12,15 @@ const (
 INSERT INTO entitlements (id, user_id, plan, stream, tag, from_at, until_at, grace_from, source, created_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`
 
-	sqlRemoveEntitlement = `DELETE FROM entitlements WHERE user_id = ?1 AND id = ?2`
+	// The columns are those of store.StoredRow.
+	sqlEntitlementColumns = `4, id, plan, stream, tag, source, 0, 0, from_at, until_at, grace_from, 0, user_id, created_at, NULL`
+
+	sqlEntitlement = `SELECT ` + sqlEntitlementColumns + ` FROM entitlements WHERE user_id = ?1 AND id = ?2`
 
 	sqlEntitlements = `
-SELECT 4, id, plan, stream, tag, source, 0, 0, from_at, until_at, grace_from, 0
-FROM entitlements
-WHERE user_id = ?1
-ORDER BY until_at DESC NULLS FIRST, id
-LIMIT ?2`
+SELECT ` + sqlEntitlementColumns + ` FROM entitlements WHERE user_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3`
 
-	sqlAddHold = `INSERT INTO holds (id, user_id, kind, ref, from_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`
-
-	sqlRemoveHold = `DELETE FROM holds WHERE user_id = ?1 AND id = ?2`
-
-	sqlHolds = `
-SELECT 5, id, kind, ref, '', '', 0, 0, from_at, NULL, NULL, 0
-FROM holds
-WHERE user_id = ?1
-ORDER BY id
-LIMIT ?2`
+	sqlRemoveEntitlement = `DELETE FROM entitlements WHERE user_id = ?1 AND id = ?2 RETURNING ` + sqlEntitlementColumns
 )
 
 // AddEntitlement gives a user a right and returns its id. [store.ErrNotFound] when there is no such user.
@@ -41,8 +31,14 @@ func (s *Store) AddEntitlement(ctx context.Context, user string, e policy.Entitl
 	if e.ID == "" {
 		e.ID = store.NewID("ent")
 	}
-	err := s.changeUser(ctx, "add an entitlement", user, e.ID, sqlAddEntitlement, e.ID, user, e.Plan, e.Stream, e.Tag,
-		micros(e.From), micros(e.Until), micros(e.GraceFrom), e.Source, micros(s.Now()))
+	err := s.write(ctx, "add an entitlement", func(t *tx) error {
+		_, err := t.exec(sqlAddEntitlement, e.ID, user, e.Plan, e.Stream, e.Tag, micros(e.From), micros(e.Until),
+			micros(e.GraceFrom), e.Source, micros(s.Now()))
+		if err != nil {
+			return err
+		}
+		return t.record(store.EntitlementAdded(user, e))
+	})
 	if err != nil {
 		return "", err
 	}
@@ -51,48 +47,22 @@ func (s *Store) AddEntitlement(ctx context.Context, user string, e policy.Entitl
 
 // RemoveEntitlement takes a right away. [store.ErrNotFound] when the user has none with this id.
 func (s *Store) RemoveEntitlement(ctx context.Context, user, id string) error {
-	return s.changeUser(ctx, "remove an entitlement", user, id, sqlRemoveEntitlement, user, id)
-}
-
-// Entitlements are a user's, those without an end and those that ended last first. [store.ErrNotFound] when there is no
-// such user.
-func (s *Store) Entitlements(ctx context.Context, user string) ([]policy.Entitlement, error) {
-	return lists(ctx, s, "list a user's entitlements", sqlEntitlements, user,
-		func(r *store.FactsRow) (policy.Entitlement, error) { return store.EntitlementOf(r), nil })
-}
-
-// AddHold blocks a user and returns the hold's id. [store.ErrNotFound] when there is no such user.
-func (s *Store) AddHold(ctx context.Context, user string, h policy.Hold) (string, error) {
-	if err := store.CheckHold(user, h); err != nil {
-		return "", err
-	}
-	if h.ID == "" {
-		h.ID = store.NewID("hold")
-	}
-	err := s.changeUser(ctx, "add a hold", user, h.ID, sqlAddHold, h.ID, user, h.Kind, h.Ref, micros(h.From), micros(s.Now()))
-	if err != nil {
-		return "", err
-	}
-	return h.ID, nil
-}
-
-// RemoveHold lifts a hold. [store.ErrNotFound] when the user has none with this id.
-func (s *Store) RemoveHold(ctx context.Context, user, id string) error {
-	return s.changeUser(ctx, "remove a hold", user, id, sqlRemoveHold, user, id)
-}
-
-// Holds are those that stand against a user. [store.ErrNotFound] when there is no such user.
-func (s *Store) Holds(ctx context.Context, user string) ([]policy.Hold, error) {
-	return lists(ctx, s, "list a user's holds", sqlHolds, user,
-		func(r *store.FactsRow) (policy.Hold, error) { return store.HoldOf(r), nil })
-}
-
-// changeUser changes one row of a user's facts, together with the entry in the change feed.
-func (s *Store) changeUser(ctx context.Context, what, user, id, text string, args ...any) error {
-	return s.write(ctx, what, func(t *tx) error {
-		if err := t.one("id", id, text, args...); err != nil {
+	return s.write(ctx, "remove an entitlement", func(t *tx) error {
+		var r store.StoredRow
+		err := t.queryRow(sqlRemoveEntitlement, []any{user, id}, r.Columns()...)
+		if err := notFound(err, "entitlement", id); err != nil {
 			return err
 		}
-		return t.appendChanges(store.Change{Kind: store.ChangeUser, Subject: user})
+		return t.record(store.EntitlementRemoved(user, store.EntitlementOf(&r.FactsRow)))
 	})
+}
+
+// Entitlement reads an entitlement. [store.ErrNotFound] when the user has none with this id.
+func (s *Store) Entitlement(ctx context.Context, user, id string) (store.StoredEntitlement, error) {
+	return find(ctx, s, "entitlement", id, sqlEntitlement, []any{user, id}, store.StoredEntitlementOf)
+}
+
+// Entitlements are a user's, past ones too, ordered by id. [store.ErrNotFound] when there is no such user.
+func (s *Store) Entitlements(ctx context.Context, user string, p store.Page) ([]store.StoredEntitlement, error) {
+	return lists(ctx, s, "list a user's entitlements", sqlEntitlements, user, p, store.StoredEntitlementOf)
 }

@@ -15,6 +15,7 @@ import (
 
 	"authhook/internal/policy"
 	"authhook/internal/store"
+	"authhook/internal/store/storetest"
 	"authhook/migrations"
 )
 
@@ -25,6 +26,11 @@ func newStore(t *testing.T) (*Store, string) {
 	t.Cleanup(func() { s.Close() })
 	require.NoError(t, s.Migrate(t.Context()))
 	return s, path
+}
+
+func putUser(ctx context.Context, s *Store, id string) error {
+	_, _, err := s.PutUser(ctx, store.UserChange{ID: id, Status: policy.ActiveUser})
+	return err
 }
 
 func TestPath(t *testing.T) {
@@ -126,10 +132,23 @@ func TestInterruptedMigration(t *testing.T) {
 	}
 }
 
+// TestUpgrade: a database of the first schema, with what was in it.
+func TestUpgrade(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "authhook.db"))
+	require.NoError(t, err)
+	defer s.Close()
+	first := storetest.UntilMigration(t, migrations.SQLite, "0001_facts.up.sql")
+	require.NoError(t, migrations.Apply(t.Context(), s.conn, migrations.SQLiteDialect, first))
+	storetest.UpgradeFrom1(t, s, "1700000000000000", func(text string) {
+		_, err := s.conn.ExecContext(t.Context(), text)
+		require.NoError(t, err)
+	})
+}
+
 // TestBusy: another process that writes for long is an outage, while reading goes on.
 func TestBusy(t *testing.T) {
 	s, path := newStore(t)
-	require.NoError(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, nil))
+	require.NoError(t, putUser(t.Context(), s, "anna"))
 	other, err := sql.Open("sqlite", path)
 	require.NoError(t, err)
 	defer other.Close()
@@ -140,24 +159,24 @@ func TestBusy(t *testing.T) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	err = s.PutUser(ctx, "ben", policy.ActiveUser, nil)
+	err = putUser(ctx, s, "ben")
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Less(t, time.Since(began), 2*time.Second, "the caller's time is kept")
 	_, err = s.User(t.Context(), "anna")
 	require.NoError(t, err)
-	err = s.PutUser(t.Context(), "ben", policy.ActiveUser, nil)
+	err = putUser(t.Context(), s, "ben")
 	require.ErrorIs(t, err, store.ErrUnavailable)
 
 	_, err = other.ExecContext(t.Context(), `ROLLBACK`)
 	require.NoError(t, err)
-	require.NoError(t, s.PutUser(t.Context(), "ben", policy.ActiveUser, nil))
+	require.NoError(t, putUser(t.Context(), s, "ben"))
 }
 
 // TestDiskFull: a full disk is an outage, leaves nothing half, and passes.
 func TestDiskFull(t *testing.T) {
 	s, _ := newStore(t)
-	require.NoError(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, nil))
+	require.NoError(t, putUser(t.Context(), s, "anna"))
 	var pages int
 	limit := func(pragma string) {
 		require.NoError(t, s.conn.QueryRowContext(t.Context(), pragma).Scan(&pages))
@@ -172,7 +191,7 @@ func TestDiskFull(t *testing.T) {
 	limit(`PRAGMA max_page_count = 100000`)
 	_, err = s.AddHold(t.Context(), "anna", policy.Hold{Kind: "abuse"})
 	require.NoError(t, err)
-	holds, err := s.Holds(t.Context(), "anna")
+	holds, err := s.Holds(t.Context(), "anna", store.Page{Limit: store.MaxFacts})
 	require.NoError(t, err)
 	require.Len(t, holds, stored)
 	last, err := s.LastChange(t.Context())
@@ -187,11 +206,11 @@ func TestDurability(t *testing.T) {
 		require.NoError(t, s.conn.QueryRowContext(t.Context(), `PRAGMA synchronous`).Scan(&level))
 		return level
 	}
-	require.NoError(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, nil))
+	require.NoError(t, putUser(t.Context(), s, "anna"))
 	require.Equal(t, 2, synchronous(), "FULL")
 	require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{{Node: "n", ID: "1", State: policy.SessionOpen}}))
 	require.Equal(t, 1, synchronous(), "NORMAL")
-	_, err := s.ApplyCatalog(t.Context(), &policy.Catalog{})
+	_, _, err := s.ApplyCatalog(t.Context(), &policy.Catalog{}, nil)
 	require.NoError(t, err)
 	require.Equal(t, 2, synchronous(), "FULL")
 	var mode string
@@ -202,8 +221,24 @@ func TestDurability(t *testing.T) {
 func TestClosed(t *testing.T) {
 	s, _ := newStore(t)
 	require.NoError(t, s.Close())
-	require.ErrorIs(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, nil), store.ErrUnavailable)
+	require.ErrorIs(t, putUser(t.Context(), s, "anna"), store.ErrUnavailable)
 	_, err := s.FactsByUser(t.Context(), "anna")
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	require.NoError(t, s.Close(), "again")
+}
+
+// A file that was removed or replaced under the store is no database any more, whatever can still be read of it.
+func TestPingOfALostFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "authhook.db")
+	s, err := Open(t.Context(), path)
+	require.NoError(t, err)
+	defer func() { _ = s.Close() }()
+	require.NoError(t, s.Migrate(t.Context()))
+	require.NoError(t, s.Ping(t.Context()))
+	require.NoError(t, os.Rename(path, path+".old"))
+	require.ErrorIs(t, s.Ping(t.Context()), store.ErrUnavailable)
+	other, err := Open(t.Context(), path)
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	require.ErrorIs(t, s.Ping(t.Context()), store.ErrUnavailable)
 }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
-
-	"authhook/internal/store"
 )
 
 // pool is connections with their prepared statements: compiling one takes longer than running it.
@@ -202,15 +199,6 @@ func (t *tx) changed(text string, args ...any) (int64, error) {
 		return 0, err
 	}
 	return res.RowsAffected()
-}
-
-// one runs a statement that must change a row; [store.ErrNotFound] when it does not.
-func (t *tx) one(thing, id, text string, args ...any) error {
-	n, err := t.changed(text, args...)
-	if err == nil && n == 0 {
-		return fmt.Errorf("%s %q: %w", thing, id, store.ErrNotFound)
-	}
-	return err
 }
 
 func scanOne(rows *sql.Rows, err error, to ...any) error {

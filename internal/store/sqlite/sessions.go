@@ -43,15 +43,15 @@ ON CONFLICT (user_id, month) DO UPDATE SET seconds = u.seconds + excluded.second
 	sqlPruneEnded = `
 DELETE FROM sessions
 WHERE rowid IN (SELECT rowid FROM sessions WHERE state = 'ended' AND ended_at < ?1 LIMIT ?2)`
-	sqlPruneDenied = `
+	sqlPruneDenials = `
 DELETE FROM sessions
 WHERE rowid IN (SELECT rowid FROM sessions WHERE state = 'denied' AND decided_at < ?1 LIMIT ?2)`
 )
 
 // WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
 // first decided about keeps that moment until it ends. The first time that an end is written, what was watched is
-// counted for the user: as much in the month of the end. An ended session gives up its place under a plan's limit, unless it
-// asked for it again since.
+// counted for the user in the month of the end, if it was watched under a plan. A session that ended or was denied gives up
+// its place under a plan's limit, unless it asked for it again since.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -63,7 +63,7 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 				return err
 			}
 		}
-		for k, at := range batch.Ends() {
+		for k, at := range batch.Placeless() {
 			if _, err := t.exec(sqlEndLease, k.Node, k.ID, micros(at)); err != nil {
 				return err
 			}
@@ -149,17 +149,16 @@ func (s *Store) Sessions(ctx context.Context, f store.SessionFilter) ([]policy.S
 	return list, err
 }
 
-// PruneSessions drops the sessions that ended before a moment, and the denials from before it, and says how many.
+// PruneSessions drops the sessions that ended before a moment, and says how many.
 func (s *Store) PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error) {
-	var total int64
-	for _, text := range [...]string{sqlPruneEnded, sqlPruneDenied} {
-		n, err := s.prune(ctx, "prune sessions", func(t *tx) (int64, error) {
-			return t.changed(text, micros(endedBefore), pruneBatch)
-		})
-		total += n
-		if err != nil {
-			return total, err
-		}
-	}
-	return total, nil
+	return s.prune(ctx, "prune sessions", func(t *tx) (int64, error) {
+		return t.changed(sqlPruneEnded, micros(endedBefore), pruneBatch)
+	})
+}
+
+// PruneDenials drops the denied sessions that were decided about before a moment, and says how many.
+func (s *Store) PruneDenials(ctx context.Context, decidedBefore time.Time) (int64, error) {
+	return s.prune(ctx, "prune denials", func(t *tx) (int64, error) {
+		return t.changed(sqlPruneDenials, micros(decidedBefore), pruneBatch)
+	})
 }

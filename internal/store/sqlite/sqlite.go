@@ -26,6 +26,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"authhook/internal/store"
 	"authhook/migrations"
 )
 
@@ -46,6 +47,8 @@ type Store struct {
 	turn    chan struct{} // held by whoever writes
 	conn    *sql.Conn     // the writer's
 	closed  atomic.Bool
+	path    string
+	file    os.FileInfo // what stood at the path when it was opened
 }
 
 // Path is the file that a URL such as sqlite:authhook.db or sqlite:///var/lib/authhook.db names. A path stays as it is.
@@ -59,8 +62,11 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err := makeFile(path); err != nil {
 		return nil, err
 	}
-	s := &Store{Now: time.Now, turn: make(chan struct{}, 1)}
-	var err error
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	s := &Store{Now: time.Now, turn: make(chan struct{}, 1), path: path, file: file}
 	if s.writer, err = openPool(path, 1, busyReader, "journal_mode(WAL)", "foreign_keys(1)"); err != nil {
 		return nil, openError(path, err)
 	}
@@ -161,9 +167,17 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.readers.close(), s.writer.close())
 }
 
-// Ping says whether the database answers.
+// Ping says whether the database answers, from the file that stands at its path. One that was removed or replaced is
+// written to all the same, and lost.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.read(ctx, "ping the database", func(ctx context.Context) error { return s.readers.db.PingContext(ctx) })
+	now, err := os.Stat(s.path)
+	if err != nil || !os.SameFile(now, s.file) {
+		return fmt.Errorf("ping the database: another file or none is at %s, start anew: %w", s.path, store.ErrUnavailable)
+	}
+	return s.read(ctx, "ping the database", func(ctx context.Context) error {
+		var tables int
+		return s.readers.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema`).Scan(&tables)
+	})
 }
 
 // Migrate brings the schema up to date. Processes that start at once wait for the first one of them.

@@ -3,77 +3,97 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
-	"fmt"
 
-	"authhook/internal/policy"
 	"authhook/internal/store"
 )
 
 const (
-	// Nothing is written when nothing changes, and so no one need forget what it knows.
-	sqlPutUser = `
-INSERT INTO users AS u (id, status, attributes, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?4)
-ON CONFLICT (id) DO UPDATE
-SET status = excluded.status, attributes = coalesce(excluded.attributes, u.attributes), updated_at = excluded.updated_at
-WHERE u.status IS NOT excluded.status OR u.attributes IS NOT coalesce(excluded.attributes, u.attributes)`
+	sqlUserColumns = `id, status, coalesce(attributes, ''), version, created_at, updated_at`
 
-	sqlUser = `SELECT status, coalesce(attributes, ''), created_at, updated_at FROM users WHERE id = ?1`
+	sqlUser = `SELECT ` + sqlUserColumns + ` FROM users WHERE id = ?1`
+
+	sqlAddUser = `INSERT INTO users (id, status, attributes, version, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`
+
+	sqlChangeUser = `UPDATE users SET status = ?2, attributes = ?3, version = ?4, updated_at = ?5 WHERE id = ?1`
+
+	// One statement for each index that can serve.
+	sqlUsers = `
+SELECT ` + sqlUserColumns + ` FROM users WHERE id >= ?1 AND id < ?2 AND id <> ?3 ORDER BY id LIMIT ?4`
+
+	sqlUsersOfStatus = `
+SELECT ` + sqlUserColumns + ` FROM users
+WHERE status = ?5 AND id >= ?1 AND id < ?2 AND id <> ?3
+ORDER BY id
+LIMIT ?4`
 )
 
-// PutUser makes a user, or changes one. Attributes that are nil leave those of the user as they are.
-func (s *Store) PutUser(ctx context.Context, id string, status policy.UserStatus, attributes json.RawMessage) error {
-	if err := store.CheckUser(id, status, attributes); err != nil {
-		return err
+// PutUser makes a user, or changes one, and says which. Where the user is that already, nothing happens.
+// [store.ErrConflict] when the version does not fit.
+func (s *Store) PutUser(ctx context.Context, c store.UserChange) (u store.User, created bool, err error) {
+	if err := c.Check(); err != nil {
+		return store.User{}, false, err
 	}
-	var doc any
-	if attributes != nil {
-		doc = string(attributes)
-	}
-	return s.write(ctx, "put a user", func(t *tx) error {
-		n, err := t.changed(sqlPutUser, id, string(status), doc, micros(s.Now()))
-		if err != nil || n == 0 {
+	err = s.write(ctx, "put a user", func(t *tx) error {
+		old, err := t.user(c.ID)
+		if err != nil {
 			return err
 		}
-		return t.appendChanges(store.Change{Kind: store.ChangeUser, Subject: id})
+		var changed bool
+		u, changed, err = c.Onto(old, s.Now())
+		if created = changed && old == nil; err != nil || !changed {
+			return err
+		}
+		if created {
+			_, err = t.exec(sqlAddUser, u.ID, string(u.Status), document(u), u.Version, micros(u.Created), micros(u.Updated))
+		} else {
+			_, err = t.exec(sqlChangeUser, u.ID, string(u.Status), document(u), u.Version, micros(u.Updated))
+		}
+		if err != nil {
+			return err
+		}
+		return t.record(store.UserPut(old, u))
 	})
+	if err != nil {
+		return store.User{}, false, err
+	}
+	return u, created, nil
+}
+
+// user is a user as it stands; nil when there is none.
+func (t *tx) user(id string) (*store.User, error) {
+	var r store.UserRow
+	err := t.queryRow(sqlUser, []any{id}, r.Columns()...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := r.User()
+	return &u, err
+}
+
+// document is a user's attributes as a column holds them: NULL when there are none.
+func document(u store.User) any {
+	if u.Attributes == nil {
+		return nil
+	}
+	return string(u.Attributes)
 }
 
 // User reads a user. [store.ErrNotFound] when there is none with this id.
 func (s *Store) User(ctx context.Context, id string) (store.User, error) {
-	u := store.User{ID: id}
-	err := s.read(ctx, "read a user", func(ctx context.Context) error {
-		var attributes string
-		var created, updated store.Moment
-		err := s.queryRow(ctx, sqlUser, []any{id}, &u.Status, &attributes, &created, &updated)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("user %q: %w", id, store.ErrNotFound)
-		}
-		if attributes != "" {
-			u.Attributes = json.RawMessage(attributes)
-		}
-		u.Created, u.Updated = created.Time, updated.Time
-		return err
-	})
-	return u, err
+	return find(ctx, s, "user", id, sqlUser, []any{id}, (*store.UserRow).User)
 }
 
-// lists reads a user's rows of one table; [store.ErrNotFound] when there is no such user.
-func lists[T any](ctx context.Context, s *Store, what, text, user string, of func(*store.FactsRow) (T, error)) ([]T, error) {
-	if _, err := s.User(ctx, user); err != nil {
-		return nil, err
+// Users are those that a filter picks, ordered by id.
+func (s *Store) Users(ctx context.Context, f store.UserFilter) ([]store.User, error) {
+	f = f.Clean()
+	from, below := f.Range()
+	text, args := sqlUsers, []any{from, below, f.After, f.Limit}
+	if f.Status != "" {
+		text, args = sqlUsersOfStatus, append(args, string(f.Status))
 	}
-	var list []T
-	err := s.read(ctx, what, func(ctx context.Context) error {
-		var r store.FactsRow
-		rows, err := s.query(ctx, text, user, store.MaxFacts)
-		return each(rows, err, r.Columns(), func() error {
-			v, err := of(&r)
-			list = append(list, v)
-			return err
-		})
-	})
-	return list, err
+	return page(ctx, s, "list users", text, args, (*store.UserRow).User)
 }

@@ -50,12 +50,15 @@ func testCatalog(t *testing.T, database func(testing.TB) Open) {
 		s := fresh(t, database)
 		_, err := s.Catalog(t.Context())
 		require.ErrorIs(t, err, store.ErrNotFound)
-		changed, err := s.ApplyCatalog(t.Context(), catalog())
+		version, changed, err := s.ApplyCatalog(t.Context(), catalog(), nil)
 		require.NoError(t, err)
 		require.True(t, changed)
+		require.EqualValues(t, 1, version)
 		got, err := s.Catalog(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, catalog(), got)
+		want := catalog()
+		want.Version = 1
+		require.Equal(t, want, got)
 		require.Equal(t, "live+*", got.Stream("live+x").Match, "it is indexed")
 		require.Equal(t, []string{"catalog "}, feed(t, s, 0))
 	})
@@ -63,28 +66,29 @@ func testCatalog(t *testing.T, database func(testing.TB) Open) {
 	t.Run("the same again", func(t *testing.T) {
 		s := fresh(t, database)
 		for i := range 3 {
-			changed, err := s.ApplyCatalog(t.Context(), catalog())
+			version, changed, err := s.ApplyCatalog(t.Context(), catalog(), nil)
 			require.NoError(t, err)
 			require.Equal(t, i == 0, changed)
+			require.EqualValues(t, 1, version)
 		}
 		require.Len(t, feed(t, s, 0), 1)
 	})
 
 	t.Run("an empty one", func(t *testing.T) {
 		s := fresh(t, database)
-		changed, err := s.ApplyCatalog(t.Context(), &policy.Catalog{})
+		_, changed, err := s.ApplyCatalog(t.Context(), &policy.Catalog{Version: 7}, nil)
 		require.NoError(t, err)
 		require.True(t, changed, "an empty catalog is not none")
 		got, err := s.Catalog(t.Context())
 		require.NoError(t, err)
-		want := &policy.Catalog{}
+		want := &policy.Catalog{Version: 1}
 		want.Index()
 		require.Equal(t, want, got)
 	})
 
 	t.Run("another replaces it whole", func(t *testing.T) {
 		s := fresh(t, database)
-		_, err := s.ApplyCatalog(t.Context(), catalog())
+		version, _, err := s.ApplyCatalog(t.Context(), catalog(), nil)
 		require.NoError(t, err)
 		for name, change := range map[string]func(*policy.Catalog){
 			"a plan less":        func(c *policy.Catalog) { c.Plans = c.Plans[1:] },
@@ -98,9 +102,11 @@ func testCatalog(t *testing.T, database func(testing.TB) Open) {
 			change(c)
 			c.Index()
 			before := last(t, s)
-			changed, err := s.ApplyCatalog(t.Context(), c)
+			now, changed, err := s.ApplyCatalog(t.Context(), c, &version)
 			require.NoError(t, err, name)
 			require.True(t, changed, name)
+			require.Equal(t, version+1, now, name)
+			version, c.Version = now, now
 			got, err := s.Catalog(t.Context())
 			require.NoError(t, err, name)
 			require.Equal(t, c, got, name)
@@ -116,7 +122,7 @@ func testCatalog(t *testing.T, database func(testing.TB) Open) {
 			"a NUL":                 {Streams: []policy.StreamPolicy{{Match: "a\x00"}}},
 			"two prices of one key": {Prices: []policy.Price{{Provider: "p", Price: "x"}, {Provider: "p", Price: "x"}}},
 		} {
-			_, err := s.ApplyCatalog(t.Context(), c)
+			_, _, err := s.ApplyCatalog(t.Context(), c, nil)
 			invalid := new(store.InvalidError)
 			require.ErrorAs(t, err, &invalid, name)
 		}
@@ -134,13 +140,13 @@ func testCatalog(t *testing.T, database func(testing.TB) Open) {
 			return &policy.Catalog{Plans: []policy.Plan{{Key: key}}, Streams: []policy.StreamPolicy{{Match: key}},
 				Prices: []policy.Price{{Provider: "p", Price: key}}, JWT: policy.JWT{Issuer: key}}
 		}
-		_, err := s.ApplyCatalog(t.Context(), numbered(-1))
+		_, _, err := s.ApplyCatalog(t.Context(), numbered(-1), nil)
 		require.NoError(t, err)
 		var writers sync.WaitGroup
 		for i, w := range []Store{s, other} {
 			writers.Go(func() {
 				for n := range 40 {
-					changed, err := w.ApplyCatalog(t.Context(), numbered(2*n+i))
+					_, changed, err := w.ApplyCatalog(t.Context(), numbered(2*n+i), nil)
 					assert.NoError(t, err)
 					assert.True(t, changed)
 				}
@@ -161,5 +167,8 @@ func testCatalog(t *testing.T, database func(testing.TB) Open) {
 			require.Equal(t, []string{key, key, key}, []string{c.Plans[0].Key, c.Streams[0].Match, c.Prices[0].Price})
 		}
 		require.Len(t, feed(t, s, 0), 81)
+		c, err := s.Catalog(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 81, c.Version)
 	})
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -20,7 +21,28 @@ func Calls(s Store) map[string]func(context.Context) error {
 			return err
 		},
 		"FactsByUser": func(ctx context.Context) error { _, err := s.FactsByUser(ctx, "anna"); return err },
-		"PutUser":     func(ctx context.Context) error { return s.PutUser(ctx, "ben", policy.SuspendedUser, nil) },
+		"PutUser": func(ctx context.Context) error {
+			_, _, err := s.PutUser(ctx, store.UserChange{ID: "ben", Status: policy.SuspendedUser})
+			return err
+		},
+		"Users":    func(ctx context.Context) error { _, err := s.Users(ctx, store.UserFilter{}); return err },
+		"Holds":    func(ctx context.Context) error { _, err := s.Holds(ctx, "anna", store.Page{}); return err },
+		"Audit":    func(ctx context.Context) error { _, err := s.Audit(ctx, store.AuditFilter{}); return err },
+		"Payments": func(ctx context.Context) error { _, err := s.Payments(ctx, store.PaymentFilter{}); return err },
+		"PutPayment": func(ctx context.Context) error {
+			return s.PutPayment(ctx, store.Payment{Provider: "p", ID: store.NewID("pay"), Status: store.PaymentFailed})
+		},
+		"AddAPIKey": func(ctx context.Context) error {
+			_, err := s.AddAPIKey(ctx, store.APIKey{Name: "ci", Role: store.RoleRead}, policy.HashKey(store.NewID("ak")))
+			return err
+		},
+		"APIKeys": func(ctx context.Context) error { _, err := s.APIKeys(ctx, store.Page{}); return err },
+		"APIKeyByHash": func(ctx context.Context) error {
+			if _, err := s.APIKeyByHash(ctx, policy.HashKey("none")); !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			return nil
+		},
 		"AddHold": func(ctx context.Context) error {
 			_, err := s.AddHold(ctx, "anna", policy.Hold{Kind: "abuse"})
 			return err
@@ -30,7 +52,7 @@ func Calls(s Store) map[string]func(context.Context) error {
 			return err
 		},
 		"ApplyCatalog": func(ctx context.Context) error {
-			_, err := s.ApplyCatalog(ctx, &policy.Catalog{Plans: []policy.Plan{{Key: store.NewID("plan")}}})
+			_, _, err := s.ApplyCatalog(ctx, &policy.Catalog{Plans: []policy.Plan{{Key: store.NewID("plan")}}}, nil)
 			return err
 		},
 		"Catalog": func(ctx context.Context) error { _, err := s.Catalog(ctx); return err },
@@ -51,7 +73,7 @@ func Calls(s Store) map[string]func(context.Context) error {
 func testErrors(t *testing.T, database func(testing.TB) Open) {
 	s := fresh(t, database)
 	withUsers(t, s, "anna")
-	_, err := s.ApplyCatalog(t.Context(), catalog())
+	_, _, err := s.ApplyCatalog(t.Context(), catalog(), nil)
 	require.NoError(t, err)
 	before := last(t, s)
 

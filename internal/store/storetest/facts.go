@@ -42,12 +42,24 @@ func testEntitlements(t *testing.T, database func(testing.TB) Open) {
 		f, err := s.FactsByUser(t.Context(), "anna")
 		require.NoError(t, err)
 		require.Equal(t, want, f.Entitlements, "unended first, then those that ended last")
-		list, err := s.Entitlements(t.Context(), "anna")
+		for _, e := range want {
+			one, err := s.Entitlement(t.Context(), "anna", e.ID)
+			require.NoError(t, err)
+			require.Equal(t, store.StoredEntitlement{Entitlement: e, User: "anna", Created: noon}, one)
+		}
+		list, err := s.Entitlements(t.Context(), "anna", store.Page{})
 		require.NoError(t, err)
-		require.Equal(t, want, list)
+		require.Len(t, list, len(want))
+		for _, e := range list {
+			require.Contains(t, want, e.Entitlement)
+			require.Equal(t, "anna", e.User)
+			require.Equal(t, noon, e.Created)
+		}
 		require.Equal(t, []string{"user anna", "user anna", "user anna", "user anna", "user anna", "user anna"}, feed(t, s, before))
 
 		require.ErrorIs(t, s.RemoveEntitlement(t.Context(), "ben", id), store.ErrNotFound, "it is anna's")
+		_, err = s.Entitlement(t.Context(), "ben", id)
+		require.ErrorIs(t, err, store.ErrNotFound, "it is anna's")
 		require.NoError(t, s.RemoveEntitlement(t.Context(), "anna", id))
 		require.ErrorIs(t, s.RemoveEntitlement(t.Context(), "anna", id), store.ErrNotFound)
 		f, err = s.FactsByUser(t.Context(), "anna")
@@ -62,14 +74,14 @@ func testEntitlements(t *testing.T, database func(testing.TB) Open) {
 		zone := time.FixedZone("", 3600)
 		_, err := s.AddEntitlement(t.Context(), "anna", policy.Entitlement{Plan: "gold", Until: noon.Add(999).In(zone)})
 		require.NoError(t, err)
-		list, err := s.Entitlements(t.Context(), "anna")
+		list, err := s.Entitlements(t.Context(), "anna", store.Page{})
 		require.NoError(t, err)
 		require.Equal(t, noon, list[0].Until, "cut, in UTC")
 	})
 
 	t.Run("holds", func(t *testing.T) {
 		s := fresh(t, database)
-		withUsers(t, s, "anna")
+		withUsers(t, s, "anna", "ben")
 		before := last(t, s)
 		want := policy.Hold{Kind: "dispute", Ref: hostile["json"], From: noon}
 		id, err := s.AddHold(t.Context(), "anna", want)
@@ -79,10 +91,16 @@ func testEntitlements(t *testing.T, database func(testing.TB) Open) {
 		f, err := s.FactsByUser(t.Context(), "anna")
 		require.NoError(t, err)
 		require.Equal(t, []policy.Hold{want}, f.Holds)
-		list, err := s.Holds(t.Context(), "anna")
+		one, err := s.Hold(t.Context(), "anna", id)
 		require.NoError(t, err)
-		require.Equal(t, []policy.Hold{want}, list)
+		require.Equal(t, store.StoredHold{Hold: want, User: "anna", Created: noon}, one)
+		list, err := s.Holds(t.Context(), "anna", store.Page{})
+		require.NoError(t, err)
+		require.Equal(t, []store.StoredHold{one}, list)
 
+		require.ErrorIs(t, s.RemoveHold(t.Context(), "ben", id), store.ErrNotFound, "it is anna's")
+		_, err = s.Hold(t.Context(), "ben", id)
+		require.ErrorIs(t, err, store.ErrNotFound, "it is anna's")
 		require.ErrorIs(t, s.RemoveHold(t.Context(), "anna", "hold_none"), store.ErrNotFound)
 		require.NoError(t, s.RemoveHold(t.Context(), "anna", id))
 		f, err = s.FactsByUser(t.Context(), "anna")
@@ -98,9 +116,9 @@ func testEntitlements(t *testing.T, database func(testing.TB) Open) {
 		_, err = s.AddHold(t.Context(), "anna", policy.Hold{Kind: "abuse"})
 		require.ErrorIs(t, err, store.ErrNotFound)
 		require.ErrorIs(t, s.RemoveHold(t.Context(), "a\x00b", "x"), store.ErrNotFound)
-		_, err = s.Entitlements(t.Context(), "anna")
+		_, err = s.Entitlements(t.Context(), "anna", store.Page{})
 		require.ErrorIs(t, err, store.ErrNotFound)
-		_, err = s.Holds(t.Context(), "anna")
+		_, err = s.Holds(t.Context(), "anna", store.Page{})
 		require.ErrorIs(t, err, store.ErrNotFound)
 		require.Empty(t, feed(t, s, 0))
 	})
@@ -108,23 +126,30 @@ func testEntitlements(t *testing.T, database func(testing.TB) Open) {
 	t.Run("what cannot be stored", func(t *testing.T) {
 		s := fresh(t, database)
 		withUsers(t, s, "anna")
-		for name, e := range map[string]policy.Entitlement{
-			"nothing":     {},
-			"two":         {Plan: "gold", Tag: "sport"},
-			"NUL":         {Plan: "go\x00ld"},
-			"not UTF-8":   {Plan: "gold", Source: "\xc3"},
-			"backwards":   {Plan: "gold", From: noon, Until: noon.Add(-1)},
-			"empty":       {Plan: "gold", From: noon, Until: noon},
-			"far":         {Plan: "gold", Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
-			"before time": {Plan: "gold", From: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)},
+		for name, c := range map[string]struct {
+			field string
+			e     policy.Entitlement
+		}{
+			"nothing":        {"plan", policy.Entitlement{}},
+			"plan and tag":   {"tag", policy.Entitlement{Plan: "gold", Tag: "sport"}},
+			"all three":      {"stream", policy.Entitlement{Plan: "gold", Stream: "live", Tag: "sport"}},
+			"NUL":            {"plan", policy.Entitlement{Plan: "go\x00ld"}},
+			"not UTF-8":      {"source", policy.Entitlement{Plan: "gold", Source: "\xc3"}},
+			"backwards":      {"until", policy.Entitlement{Plan: "gold", From: noon, Until: noon.Add(-1)}},
+			"empty":          {"until", policy.Entitlement{Plan: "gold", From: noon, Until: noon}},
+			"empty once cut": {"until", policy.Entitlement{Plan: "gold", From: noon, Until: noon.Add(999)}},
+			"far":            {"until", policy.Entitlement{Plan: "gold", Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}},
+			"before time":    {"from", policy.Entitlement{Plan: "gold", From: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)}},
 		} {
-			_, err := s.AddEntitlement(t.Context(), "anna", e)
+			_, err := s.AddEntitlement(t.Context(), "anna", c.e)
 			invalid := new(store.InvalidError)
 			require.ErrorAs(t, err, &invalid, name)
+			require.Equal(t, c.field, invalid.Field, name)
 		}
 		invalid := new(store.InvalidError)
 		_, err := s.AddHold(t.Context(), "anna", policy.Hold{})
 		require.ErrorAs(t, err, &invalid)
+		require.Equal(t, "kind", invalid.Field)
 		require.Len(t, feed(t, s, 0), 1)
 	})
 }
@@ -143,7 +168,7 @@ func testFacts(t *testing.T, database func(testing.TB) Open) {
 		}
 		_, err := s.AddCredential(t.Context(), hash, policy.Credential{ID: "c", Kind: policy.CredentialKey, User: "anna"}, noon)
 		require.NoError(t, err)
-		end := policy.Session{Node: "n", ID: "1", State: policy.SessionEnded, User: "anna", Ended: noon, Duration: 90 * time.Minute}
+		end := policy.Session{Node: "n", ID: "1", State: policy.SessionEnded, User: "anna", Plan: "gold", Ended: noon, Duration: 90 * time.Minute}
 		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{end}))
 
 		want := &policy.UserFacts{User: "anna", Status: policy.ActiveUser,
@@ -185,5 +210,8 @@ func testFacts(t *testing.T, database func(testing.TB) Open) {
 		require.Equal(t, "unended", f.Entitlements[0].ID)
 		require.Equal(t, fmt.Sprint(more-1), f.Entitlements[1].ID)
 		require.Equal(t, fmt.Sprint(more-store.MaxFacts+1), f.Entitlements[store.MaxFacts-1].ID)
+		list, err := s.Entitlements(t.Context(), "anna", store.Page{Limit: 1 << 40})
+		require.NoError(t, err)
+		require.Len(t, list, store.MaxFacts)
 	})
 }

@@ -138,6 +138,12 @@ func testLeases(t *testing.T, database func(testing.TB) Open) {
 		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{end("n", "1", 3*time.Second)}))
 		require.Zero(t, held(t, s, 3*time.Second))
 
+		acquire(t, s, lease("1", 4*time.Second), 1, reject, true)
+		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{
+			{Node: "n", ID: "1", State: policy.SessionDenied, Decided: noon.Add(5 * time.Second)},
+		}))
+		require.Zero(t, held(t, s, 5*time.Second), "who was denied holds none")
+
 		acquire(t, s, lease("2", 0), 2, reject, true)
 		acquire(t, s, lease("3", 0), 2, reject, true)
 		require.NoError(t, s.WriteSessions(t.Context(), []policy.Session{end("n", "3", 0), end("n", "2", 0), end("n", "none", 0)}))

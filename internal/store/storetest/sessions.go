@@ -198,7 +198,10 @@ func testSessions(t *testing.T, database func(testing.TB) Open) {
 		write(t, s, watching("open"), over("old", 0, 0), over("new", time.Hour, 0), denied("old denial", 0), denied("new denial", time.Hour))
 		n, err := s.PruneSessions(t.Context(), noon.Add(time.Minute))
 		require.NoError(t, err)
-		require.EqualValues(t, 2, n)
+		require.EqualValues(t, 1, n)
+		n, err = s.PruneDenials(t.Context(), noon.Add(time.Minute))
+		require.NoError(t, err)
+		require.EqualValues(t, 1, n)
 		list, err := s.Sessions(t.Context(), store.SessionFilter{})
 		require.NoError(t, err)
 		require.Equal(t, []string{"n/new", "n/new denial", "n/open"}, ids(list))
@@ -213,7 +216,7 @@ func testUsage(t *testing.T, database func(testing.TB) Open) {
 		return f.Used
 	}
 	of := func(user string, s policy.Session) policy.Session {
-		s.User = user
+		s.User, s.Plan = user, "gold"
 		return s
 	}
 
@@ -259,6 +262,15 @@ func testUsage(t *testing.T, database func(testing.TB) Open) {
 		write(t, s, over("1", 0, time.Hour), over("2", 0, time.Hour), of("anna", over("3", 0, 0)))
 		require.Zero(t, used(t, s, "anna"))
 		require.Zero(t, used(t, s, ""))
+	})
+
+	t.Run("under no plan", func(t *testing.T) {
+		s := fresh(t, database)
+		public := watching("1")
+		public.Plan = ""
+		write(t, s, public)
+		write(t, s, over("1", 0, time.Hour))
+		require.Zero(t, used(t, s, "anna"), "what everybody may watch uses up nobody's quota")
 	})
 
 	t.Run("in the month of the end", func(t *testing.T) {

@@ -28,29 +28,46 @@ type Store interface {
 	Ping(ctx context.Context) error
 	Close() error
 
-	PutUser(ctx context.Context, id string, status policy.UserStatus, attributes json.RawMessage) error
+	PutUser(ctx context.Context, c store.UserChange) (u store.User, created bool, err error)
 	User(ctx context.Context, id string) (store.User, error)
+	Users(ctx context.Context, f store.UserFilter) ([]store.User, error)
 	AddCredential(ctx context.Context, hash policy.CredentialHash, c policy.Credential, now time.Time) (string, error)
-	RevokeCredential(ctx context.Context, id string) error
-	Credentials(ctx context.Context, user string) ([]policy.Credential, error)
+	RevokeCredential(ctx context.Context, user, id string) error
+	Credential(ctx context.Context, id string) (store.StoredCredential, error)
+	Credentials(ctx context.Context, user string, p store.Page) ([]store.StoredCredential, error)
 	AddEntitlement(ctx context.Context, user string, e policy.Entitlement) (string, error)
 	RemoveEntitlement(ctx context.Context, user, id string) error
-	Entitlements(ctx context.Context, user string) ([]policy.Entitlement, error)
+	Entitlement(ctx context.Context, user, id string) (store.StoredEntitlement, error)
+	Entitlements(ctx context.Context, user string, p store.Page) ([]store.StoredEntitlement, error)
 	AddHold(ctx context.Context, user string, h policy.Hold) (string, error)
 	RemoveHold(ctx context.Context, user, id string) error
-	Holds(ctx context.Context, user string) ([]policy.Hold, error)
+	Hold(ctx context.Context, user, id string) (store.StoredHold, error)
+	Holds(ctx context.Context, user string, p store.Page) ([]store.StoredHold, error)
 
-	ApplyCatalog(ctx context.Context, c *policy.Catalog) (changed bool, err error)
+	AddAPIKey(ctx context.Context, k store.APIKey, hash [32]byte) (string, error)
+	APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey, error)
+	APIKeys(ctx context.Context, p store.Page) ([]store.APIKey, error)
+	WithdrawAPIKey(ctx context.Context, id string) error
+
+	PutPayment(ctx context.Context, p store.Payment) error
+	Payment(ctx context.Context, provider, id string) (store.Payment, error)
+	Payments(ctx context.Context, f store.PaymentFilter) ([]store.Payment, error)
+
+	ApplyCatalog(ctx context.Context, c *policy.Catalog, ifVersion *int64) (version int64, changed bool, err error)
 	Catalog(ctx context.Context) (*policy.Catalog, error)
 
 	Changes(ctx context.Context, after int64, limit int) ([]store.Change, error)
 	LastChange(ctx context.Context) (int64, error)
 	PruneChanges(ctx context.Context, before time.Time) (int64, error)
 
+	Audit(ctx context.Context, f store.AuditFilter) ([]store.AuditEntry, error)
+	PruneAudit(ctx context.Context, before time.Time) (int64, error)
+
 	WriteSessions(ctx context.Context, sessions []policy.Session) error
 	Session(ctx context.Context, node, id string) (policy.Session, error)
 	Sessions(ctx context.Context, f store.SessionFilter) ([]policy.Session, error)
 	PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error)
+	PruneDenials(ctx context.Context, decidedBefore time.Time) (int64, error)
 
 	RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) error
 	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
@@ -69,8 +86,14 @@ func Run(t *testing.T, database func(t testing.TB) Open) {
 	}{
 		{"Migrate", testMigrate},
 		{"Users", testUsers},
+		{"Versions", testVersions},
+		{"UserPages", testUserPages},
 		{"Credentials", testCredentials},
 		{"Entitlements", testEntitlements},
+		{"Pages", testPages},
+		{"APIKeys", testAPIKeys},
+		{"Payments", testPayments},
+		{"Audit", testAudit},
 		{"Facts", testFacts},
 		{"Catalog", testCatalog},
 		{"Feed", testFeed},
@@ -131,8 +154,16 @@ func opened(t testing.TB, open Open, now func() time.Time) Store {
 func withUsers(t testing.TB, s Store, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
-		require.NoError(t, s.PutUser(t.Context(), id, policy.ActiveUser, nil))
+		put(t, s, id, policy.ActiveUser, nil)
 	}
+}
+
+// put makes or changes a user, whatever its version.
+func put(t testing.TB, s Store, id string, status policy.UserStatus, attributes json.RawMessage) store.User {
+	t.Helper()
+	u, _, err := s.PutUser(t.Context(), store.UserChange{ID: id, Status: status, Attributes: attributes})
+	require.NoError(t, err)
+	return u
 }
 
 // feed is the whole change feed as "kind subject", after a number.

@@ -21,53 +21,76 @@ func testUsers(t *testing.T, database func(testing.TB) Open) {
 		require.ErrorIs(t, err, store.ErrNotFound)
 
 		doc := json.RawMessage(`{"name": "Anna \u0000", "n": 1.50}`)
-		require.NoError(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, doc))
-		now = noon.Add(time.Minute)
-		require.NoError(t, s.PutUser(t.Context(), "anna", policy.SuspendedUser, nil))
-		u, err := s.User(t.Context(), "anna")
+		want := store.User{ID: "anna", Status: policy.ActiveUser, Attributes: doc, Version: 1, Created: noon, Updated: noon}
+		u, created, err := s.PutUser(t.Context(), store.UserChange{ID: "anna", Status: policy.ActiveUser, Attributes: doc})
 		require.NoError(t, err)
-		require.Equal(t, store.User{ID: "anna", Status: policy.SuspendedUser, Attributes: doc, Created: noon, Updated: now}, u,
-			"attributes that are not given stay")
+		require.True(t, created)
+		require.Equal(t, want, u)
+		require.Equal(t, want, user(t, s, "anna"))
 
-		require.NoError(t, s.PutUser(t.Context(), "anna", policy.SuspendedUser, doc))
+		now = noon.Add(time.Minute)
+		want.Status, want.Version, want.Updated = policy.SuspendedUser, 2, now
+		u, created, err = s.PutUser(t.Context(), store.UserChange{ID: "anna", Status: policy.SuspendedUser})
+		require.NoError(t, err)
+		require.False(t, created)
+		require.Equal(t, want, u, "attributes that are not given stay")
+		require.Equal(t, want, user(t, s, "anna"))
+
+		now = noon.Add(time.Hour)
+		require.Equal(t, want, put(t, s, "anna", policy.SuspendedUser, doc))
+		require.Equal(t, want, put(t, s, "anna", policy.SuspendedUser, nil))
+		require.Equal(t, want, user(t, s, "anna"))
 		require.Equal(t, []string{"user anna", "user anna"}, feed(t, s, 0), "what changes nothing is no change")
 
-		require.NoError(t, s.PutUser(t.Context(), "anna", policy.SuspendedUser, json.RawMessage(`{}`)))
-		u, err = s.User(t.Context(), "anna")
-		require.NoError(t, err)
-		require.JSONEq(t, `{}`, string(u.Attributes))
+		want.Attributes, want.Version, want.Updated = json.RawMessage(`{}`), 3, now
+		require.Equal(t, want, put(t, s, "anna", policy.SuspendedUser, json.RawMessage(`{}`)))
+		require.Equal(t, want, user(t, s, "anna"))
 		require.Len(t, feed(t, s, 0), 3)
 	})
 
 	t.Run("any text is an id", func(t *testing.T) {
 		s := fresh(t, database)
 		for name, id := range hostile {
-			require.NoError(t, s.PutUser(t.Context(), id, policy.ActiveUser, nil), name)
+			put(t, s, id, policy.ActiveUser, nil)
 			f, err := s.FactsByUser(t.Context(), id)
 			require.NoError(t, err, name)
 			require.Equal(t, &policy.UserFacts{User: id, Status: policy.ActiveUser, UsedMonth: store.MonthOf(noon)}, f, name)
 		}
-		require.NoError(t, s.PutUser(t.Context(), strings.Repeat("ü", 128), policy.ActiveUser, nil))
+		put(t, s, strings.Repeat("ü", 128), policy.ActiveUser, nil)
 	})
 
 	t.Run("what cannot be stored", func(t *testing.T) {
 		s := fresh(t, database)
 		for _, id := range []string{"", "a\x00b", "\xff", strings.Repeat("x", 257)} {
 			invalid := new(store.InvalidError)
-			require.ErrorAs(t, s.PutUser(t.Context(), id, policy.ActiveUser, nil), &invalid, "%q", id)
+			_, _, err := s.PutUser(t.Context(), store.UserChange{ID: id, Status: policy.ActiveUser})
+			require.ErrorAs(t, err, &invalid, "%q", id)
 			require.Equal(t, "user", invalid.Field)
-			_, err := s.User(t.Context(), id)
+			_, err = s.User(t.Context(), id)
 			require.ErrorIs(t, err, store.ErrNotFound, "%q", id)
 			f, err := s.FactsByUser(t.Context(), id)
 			require.NoError(t, err, "a JWT may name anyone: %q", id)
 			require.Empty(t, f.Status)
 			require.Equal(t, id, f.User)
 		}
-		invalid := new(store.InvalidError)
-		require.ErrorAs(t, s.PutUser(t.Context(), "anna", "asleep", nil), &invalid)
-		require.ErrorAs(t, s.PutUser(t.Context(), "anna", policy.ActiveUser, json.RawMessage(`{`)), &invalid)
+		for field, c := range map[string]store.UserChange{
+			"status":     {ID: "anna", Status: "asleep"},
+			"attributes": {ID: "anna", Status: policy.ActiveUser, Attributes: json.RawMessage(`{`)},
+		} {
+			invalid := new(store.InvalidError)
+			_, _, err := s.PutUser(t.Context(), c)
+			require.ErrorAs(t, err, &invalid, field)
+			require.Equal(t, field, invalid.Field)
+		}
 		require.Empty(t, feed(t, s, 0))
 	})
+}
+
+func user(t testing.TB, s Store, id string) store.User {
+	t.Helper()
+	u, err := s.User(t.Context(), id)
+	require.NoError(t, err)
+	return u
 }
 
 func testCredentials(t *testing.T, database func(testing.TB) Open) {
@@ -88,9 +111,13 @@ func testCredentials(t *testing.T, database func(testing.TB) Open) {
 		require.NoError(t, err)
 		require.Equal(t, &want, got)
 		require.Equal(t, &policy.UserFacts{User: "anna", Status: policy.ActiveUser, UsedMonth: store.MonthOf(noon)}, user)
-		list, err := s.Credentials(t.Context(), "anna")
+		stored := store.StoredCredential{Credential: want, Created: noon}
+		one, err := s.Credential(t.Context(), id)
 		require.NoError(t, err)
-		require.Equal(t, []policy.Credential{want}, list)
+		require.Equal(t, stored, one)
+		list, err := s.Credentials(t.Context(), "anna", store.Page{})
+		require.NoError(t, err)
+		require.Equal(t, []store.StoredCredential{stored}, list)
 		require.Equal(t, []string{"user anna", "credential " + hash.String(), "user anna"}, feed(t, s, 0))
 	})
 
@@ -115,7 +142,8 @@ func testCredentials(t *testing.T, database func(testing.TB) Open) {
 	})
 
 	t.Run("revoked", func(t *testing.T) {
-		s := fresh(t, database)
+		now := noon
+		s := migrated(t, database(t), func() time.Time { return now })
 		withUsers(t, s, "anna", "ben")
 		id, err := s.AddCredential(t.Context(), hash, key, noon)
 		require.NoError(t, err)
@@ -123,12 +151,18 @@ func testCredentials(t *testing.T, database func(testing.TB) Open) {
 		require.ErrorIs(t, err, store.ErrConflict, "one hash, one credential")
 
 		before := last(t, s)
-		require.NoError(t, s.RevokeCredential(t.Context(), id))
-		require.NoError(t, s.RevokeCredential(t.Context(), id))
+		require.ErrorIs(t, s.RevokeCredential(t.Context(), "ben", id), store.ErrNotFound, "it is anna's")
+		now = noon.Add(time.Minute)
+		require.NoError(t, s.RevokeCredential(t.Context(), "anna", id))
+		now = noon.Add(time.Hour)
+		require.NoError(t, s.RevokeCredential(t.Context(), "anna", id))
 		require.Equal(t, []string{"credential " + hash.String(), "user anna"}, feed(t, s, before))
 		c, _, err := s.FactsByCredential(t.Context(), hash)
 		require.NoError(t, err)
 		require.True(t, c.Revoked)
+		stored, err := s.Credential(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, store.StoredCredential{Credential: *c, Created: noon, Revoked: noon.Add(time.Minute)}, stored)
 
 		again, err := s.AddCredential(t.Context(), hash, policy.Credential{Kind: policy.CredentialKey, User: "ben"}, noon)
 		require.NoError(t, err, "a revoked one makes room: an address may be bound anew")
@@ -138,7 +172,9 @@ func testCredentials(t *testing.T, database func(testing.TB) Open) {
 		require.Equal(t, "ben", u.User)
 
 		for _, id := range []string{"cred_none", "", "a\x00b", "\xff"} {
-			require.ErrorIs(t, s.RevokeCredential(t.Context(), id), store.ErrNotFound, "%q", id)
+			require.ErrorIs(t, s.RevokeCredential(t.Context(), "anna", id), store.ErrNotFound, "%q", id)
+			_, err = s.Credential(t.Context(), id)
+			require.ErrorIs(t, err, store.ErrNotFound, "%q", id)
 		}
 	})
 
@@ -146,7 +182,7 @@ func testCredentials(t *testing.T, database func(testing.TB) Open) {
 		s := fresh(t, database)
 		_, err := s.AddCredential(t.Context(), hash, key, noon)
 		require.ErrorIs(t, err, store.ErrNotFound)
-		_, err = s.Credentials(t.Context(), "anna")
+		_, err = s.Credentials(t.Context(), "anna", store.Page{})
 		require.ErrorIs(t, err, store.ErrNotFound)
 		invalid := new(store.InvalidError)
 		_, err = s.AddCredential(t.Context(), hash, policy.Credential{Kind: policy.CredentialJWT, User: "anna"}, noon)

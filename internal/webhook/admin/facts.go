@@ -1,0 +1,160 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"authhook/internal/credential"
+	"authhook/internal/policy"
+	"authhook/internal/store"
+)
+
+func (h handlers) ListCredentials(ctx context.Context, r ListCredentialsRequestObject) (ListCredentialsResponseObject, error) {
+	const list = "credentials"
+	after, err := readCursor(list, r.Params.Cursor, 1)
+	if err != nil {
+		return nil, err
+	}
+	p := store.Page{After: after[0], Limit: limitOf(r.Params.Limit)}
+	stored, err := h.store.Credentials(ctx, r.User, p)
+	if err != nil {
+		return nil, missing(err, "user %q", r.User)
+	}
+	items, next := page(stored, p.Limit, credentialOf, func(c *store.StoredCredential) string { return cursorAfter(list, c.ID) })
+	return ListCredentials200JSONResponse{Items: items, Next: next}, nil
+}
+
+func (h handlers) AddCredential(ctx context.Context, r AddCredentialRequestObject) (AddCredentialResponseObject, error) {
+	addresses := make([]netip.Prefix, len(r.Body.Addresses))
+	for i, a := range r.Body.Addresses {
+		var err error
+		if addresses[i], err = readRange(a); err != nil {
+			return nil, impossible(fmt.Sprintf("addresses[%d]", i), err.Error())
+		}
+	}
+	key := credential.NewKey()
+	id, err := h.store.AddCredential(ctx, policy.HashKey(key), policy.Credential{
+		Kind: policy.CredentialKey, User: r.User, Streams: r.Body.Streams, Addresses: addresses,
+		From: r.Body.From, Until: r.Body.Until, Publish: r.Body.Publish,
+	}, h.o.Now())
+	if err != nil {
+		return nil, missing(err, "user %q", r.User)
+	}
+	h.changed(ctx)
+	return AddCredential201JSONResponse{ID: id, Token: key}, nil
+}
+
+func (h handlers) RevokeCredential(ctx context.Context, r RevokeCredentialRequestObject) (RevokeCredentialResponseObject, error) {
+	if err := h.store.RevokeCredential(ctx, r.User, r.ID); err != nil {
+		return nil, missing(err, "credential %q of user %q", r.ID, r.User)
+	}
+	h.changed(ctx)
+	return RevokeCredential204Response{}, nil
+}
+
+func (h handlers) ListEntitlements(ctx context.Context, r ListEntitlementsRequestObject) (ListEntitlementsResponseObject, error) {
+	const list = "entitlements"
+	after, err := readCursor(list, r.Params.Cursor, 1)
+	if err != nil {
+		return nil, err
+	}
+	p := store.Page{After: after[0], Limit: limitOf(r.Params.Limit)}
+	stored, err := h.store.Entitlements(ctx, r.User, p)
+	if err != nil {
+		return nil, missing(err, "user %q", r.User)
+	}
+	items, next := page(stored, p.Limit, entitlementOf, func(e *store.StoredEntitlement) string { return cursorAfter(list, e.ID) })
+	return ListEntitlements200JSONResponse{Items: items, Next: next}, nil
+}
+
+func (h handlers) AddEntitlement(ctx context.Context, r AddEntitlementRequestObject) (AddEntitlementResponseObject, error) {
+	e := policy.Entitlement{
+		Plan: r.Body.Plan, Stream: r.Body.Stream, Tag: r.Body.Tag, From: r.Body.From, Until: r.Body.Until, Source: r.Body.Source,
+	}
+	if e.Source == "" {
+		e.Source = "admin"
+	}
+	if e.Plan != "" {
+		c, err := h.store.Catalog(ctx)
+		if err = ignoreMissing(err); err != nil {
+			return nil, err
+		}
+		if c == nil || c.Plan(e.Plan) == nil {
+			return nil, impossible("plan", fmt.Sprintf("the catalog has no plan %q", e.Plan))
+		}
+	}
+	id, err := h.store.AddEntitlement(ctx, r.User, e)
+	if err != nil {
+		return nil, missing(err, "user %q", r.User)
+	}
+	h.changed(ctx)
+	e.ID = id
+	return AddEntitlement201JSONResponse(entitlementOf(&store.StoredEntitlement{Entitlement: e, Created: h.o.Now().UTC()})), nil
+}
+
+func (h handlers) RemoveEntitlement(ctx context.Context, r RemoveEntitlementRequestObject) (RemoveEntitlementResponseObject, error) {
+	if err := h.store.RemoveEntitlement(ctx, r.User, r.ID); err != nil {
+		return nil, missing(err, "entitlement %q of user %q", r.ID, r.User)
+	}
+	h.changed(ctx)
+	return RemoveEntitlement204Response{}, nil
+}
+
+func (h handlers) ListHolds(ctx context.Context, r ListHoldsRequestObject) (ListHoldsResponseObject, error) {
+	const list = "holds"
+	after, err := readCursor(list, r.Params.Cursor, 1)
+	if err != nil {
+		return nil, err
+	}
+	p := store.Page{After: after[0], Limit: limitOf(r.Params.Limit)}
+	stored, err := h.store.Holds(ctx, r.User, p)
+	if err != nil {
+		return nil, missing(err, "user %q", r.User)
+	}
+	items, next := page(stored, p.Limit, holdOf, func(d *store.StoredHold) string { return cursorAfter(list, d.ID) })
+	return ListHolds200JSONResponse{Items: items, Next: next}, nil
+}
+
+func (h handlers) AddHold(ctx context.Context, r AddHoldRequestObject) (AddHoldResponseObject, error) {
+	now := h.o.Now().UTC().Truncate(time.Microsecond)
+	held := policy.Hold{Kind: r.Body.Kind, Ref: r.Body.Ref, From: now}
+	id, err := h.store.AddHold(ctx, r.User, held)
+	if err != nil {
+		return nil, missing(err, "user %q", r.User)
+	}
+	h.changed(ctx)
+	held.ID = id
+	return AddHold201JSONResponse(holdOf(&store.StoredHold{Hold: held, Created: now})), nil
+}
+
+func (h handlers) RemoveHold(ctx context.Context, r RemoveHoldRequestObject) (RemoveHoldResponseObject, error) {
+	if err := h.store.RemoveHold(ctx, r.User, r.ID); err != nil {
+		return nil, missing(err, "hold %q against user %q", r.ID, r.User)
+	}
+	h.changed(ctx)
+	return RemoveHold204Response{}, nil
+}
+
+func credentialOf(c *store.StoredCredential) Credential {
+	addresses := make([]string, len(c.Addresses))
+	for i, a := range c.Addresses {
+		addresses[i] = a.String()
+	}
+	return Credential{
+		ID: c.ID, Kind: CredentialKind(c.Kind), Streams: c.Streams, Addresses: addresses, From: c.From, Until: c.Until,
+		Publish: c.Publish, Created: c.Created, Revoked: c.Revoked,
+	}
+}
+
+func entitlementOf(e *store.StoredEntitlement) Entitlement {
+	return Entitlement{
+		ID: e.ID, Plan: e.Plan, Stream: e.Stream, Tag: e.Tag, From: e.From, Until: e.Until, GraceFrom: e.GraceFrom,
+		Source: e.Source, Created: e.Created,
+	}
+}
+
+func holdOf(d *store.StoredHold) Hold {
+	return Hold{ID: d.ID, Kind: d.Kind, Ref: d.Ref, From: d.From, Created: d.Created}
+}
