@@ -28,30 +28,43 @@ type Metrics struct {
 	repeats   prometheus.Counter
 	seconds   prometheus.Histogram
 	requests  *prometheus.CounterVec
-	sessions  *prometheus.CounterVec
 	nodes     nodes
 }
 
-// maxNodes is how many nodes have a label of their own. Their names come with the triggers.
-const maxNodes = 100
+// maxNodes is how many nodes have a label of their own, and maxNodeName what its length is at most: their names come with
+// the triggers.
+const maxNodes, maxNodeName = 100, 100
 
-// nodes are the names that are labels.
+// nodes count what becomes of the sessions of each node.
 type nodes struct {
-	mu    sync.Mutex
-	known map[string]bool
+	counts *prometheus.CounterVec
+	mu     sync.Mutex
+	known  map[string]*sessionCounts
 }
 
-// label is a node's name, or "other" once there are too many.
-func (n *nodes) label(name string) string {
+// sessionCounts count the sessions of one node, by what became of them.
+type sessionCounts struct{ open, denied, ended prometheus.Counter }
+
+// of are the counts of a node; those of "other" once there are too many.
+func (n *nodes) of(name string) *sessionCounts {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.known[name] {
-		if len(n.known) >= maxNodes || len(name) > maxNodes || !utf8.ValidString(name) {
-			return string(otherType)
-		}
-		n.known[name] = true
+	if c := n.known[name]; c != nil {
+		return c
 	}
-	return name
+	if len(n.known) >= maxNodes || len(name) > maxNodeName || !utf8.ValidString(name) {
+		name = string(otherType)
+	}
+	c := n.known[name]
+	if c == nil {
+		c = &sessionCounts{
+			open:   n.counts.WithLabelValues(name, string(policy.SessionOpen)),
+			denied: n.counts.WithLabelValues(name, string(policy.SessionDenied)),
+			ended:  n.counts.WithLabelValues(name, string(policy.SessionEnded)),
+		}
+		n.known[name] = c
+	}
+	return c
 }
 
 // NewMetrics makes Metrics, all at zero.
@@ -82,11 +95,10 @@ func NewMetrics() *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authhook_api_requests_total", Help: "Requests to the admin API, by operation and class of the answer's status.",
 		}, []string{"operation", "status"}),
-		sessions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		nodes: nodes{known: make(map[string]*sessionCounts), counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authhook_sessions_total",
 			Help: "Sessions that were let in (open), turned away (denied) or over (ended), by node; the 101st node and on are \"other\".",
-		}, []string{"node", "state"}),
-		nodes: nodes{known: make(map[string]bool)},
+		}, []string{"node", "state"})},
 	}
 	gates := []mist.Type{
 		mist.TypeUserNew, mist.TypeConnOpen, mist.TypeConnPlay, mist.TypePlayRewrite, mist.TypeStreamPush,
@@ -104,7 +116,7 @@ func NewMetrics() *Metrics {
 			m.triggers[t] = triggers.WithLabelValues(string(t))
 		}
 	}
-	m.registry.MustRegister(decisions, triggers, m.problems, m.socket, m.repeats, m.seconds, m.requests, m.sessions,
+	m.registry.MustRegister(decisions, triggers, m.problems, m.socket, m.repeats, m.seconds, m.requests, m.nodes.counts,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -149,5 +161,12 @@ func (m *Metrics) APIRequest(operation string, status int) {
 
 // session counts what became of a session.
 func (m *Metrics) session(node string, state policy.SessionState) {
-	m.sessions.WithLabelValues(m.nodes.label(node), string(state)).Inc()
+	switch c := m.nodes.of(node); state {
+	case policy.SessionOpen:
+		c.open.Inc()
+	case policy.SessionDenied:
+		c.denied.Inc()
+	case policy.SessionEnded:
+		c.ended.Inc()
+	}
 }

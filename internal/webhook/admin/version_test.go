@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -184,10 +185,11 @@ func given(cursor string) *string {
 
 // FuzzCursor: a cursor is read as what it was written of, or refused; nothing else comes of it.
 func FuzzCursor(f *testing.F) {
-	f.Add("users", "WyJ1c2VycyIsImFsaWNlIl0", "alice")
-	f.Add("", "!", "\x00")
-	f.Add("sessions", "WyJzZXNzaW9ucyIsIm1pc3QiXQ==", `"],["`)
-	f.Fuzz(func(t *testing.T, list, cursor, key string) {
+	const list = "users"
+	f.Add("WyJ1c2VycyIsImFsaWNlIl0", "alice")
+	f.Add("!", "\x00")
+	f.Add("WyJzZXNzaW9ucyIsIm1pc3QiXQ==", `"],["`)
+	f.Fuzz(func(t *testing.T, cursor, key string) {
 		if parts, err := admin.ReadCursor(list, cursor, 1); err == nil && cursor != "" {
 			again, err := admin.ReadCursor(list, admin.CursorAfter(list, parts...), 1)
 			require.NoError(t, err)
@@ -195,7 +197,9 @@ func FuzzCursor(f *testing.F) {
 		}
 		parts, err := admin.ReadCursor(list, admin.CursorAfter(list, key), 1)
 		require.NoError(t, err)
-		require.Equal(t, strings.ToValidUTF8(key, "\uFFFD"), strings.ToValidUTF8(parts[0], "\uFFFD"))
+		if utf8.ValidString(key) { // every stored key is
+			require.Equal(t, key, parts[0])
+		}
 		_, err = admin.ReadCursor(list+"x", admin.CursorAfter(list, key), 1)
 		require.Error(t, err)
 	})
