@@ -71,7 +71,8 @@ func (h handlers) ListEntitlements(ctx context.Context, r ListEntitlementsReques
 
 func (h handlers) AddEntitlement(ctx context.Context, r AddEntitlementRequestObject) (AddEntitlementResponseObject, error) {
 	e := policy.Entitlement{
-		Plan: r.Body.Plan, Stream: r.Body.Stream, Tag: r.Body.Tag, From: r.Body.From, Until: r.Body.Until, Source: r.Body.Source,
+		Plan: r.Body.Plan, Stream: r.Body.Stream, Tag: r.Body.Tag, Source: r.Body.Source,
+		From: asStored(r.Body.From), Until: asStored(r.Body.Until),
 	}
 	if e.Source == "" {
 		e.Source = "admin"
@@ -91,7 +92,7 @@ func (h handlers) AddEntitlement(ctx context.Context, r AddEntitlementRequestObj
 	}
 	h.changed(ctx)
 	e.ID = id
-	return AddEntitlement201JSONResponse(entitlementOf(&store.StoredEntitlement{Entitlement: e, Created: h.o.Now().UTC()})), nil
+	return AddEntitlement201JSONResponse(entitlementOf(&store.StoredEntitlement{Entitlement: e, Created: asStored(h.o.Now())})), nil
 }
 
 func (h handlers) RemoveEntitlement(ctx context.Context, r RemoveEntitlementRequestObject) (RemoveEntitlementResponseObject, error) {
@@ -118,7 +119,7 @@ func (h handlers) ListHolds(ctx context.Context, r ListHoldsRequestObject) (List
 }
 
 func (h handlers) AddHold(ctx context.Context, r AddHoldRequestObject) (AddHoldResponseObject, error) {
-	now := h.o.Now().UTC().Truncate(time.Microsecond)
+	now := asStored(h.o.Now())
 	held := policy.Hold{Kind: r.Body.Kind, Ref: r.Body.Ref, From: now}
 	id, err := h.store.AddHold(ctx, r.User, held)
 	if err != nil {
@@ -136,6 +137,9 @@ func (h handlers) RemoveHold(ctx context.Context, r RemoveHoldRequestObject) (Re
 	h.changed(ctx)
 	return RemoveHold204Response{}, nil
 }
+
+// asStored is a moment as it comes back from the store.
+func asStored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 func credentialOf(c *store.StoredCredential) Credential {
 	addresses := make([]string, len(c.Addresses))
