@@ -15,6 +15,8 @@ ARGS     ?=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOBUILD  = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/
 
+DOCKERBUILD = DOCKER_BUILDKIT=1 docker build --build-arg VERSION='$(VERSION)' $(if $(GOPROXY),--build-arg GOPROXY='$(GOPROXY)')
+
 # The race detector needs a C compiler, which Go reports here. Without one the tests run all the same.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
@@ -81,8 +83,8 @@ ci: ## what CI runs
 
 .PHONY: image
 image: ## the container images authhook and authhook-mistserver (Docker with BuildKit)
-	DOCKER_BUILDKIT=1 docker build --build-arg VERSION='$(VERSION)' -t authhook .
-	DOCKER_BUILDKIT=1 docker build --build-arg VERSION='$(VERSION)' -t authhook-mistserver --target mistserver .
+	$(DOCKERBUILD) -t authhook .
+	$(DOCKERBUILD) -t authhook-mistserver --target mistserver .
 
 .PHONY: env
 env: ## .env for docker-compose.yml, with fresh secrets; one that exists is kept
