@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -97,6 +98,8 @@ func node(d *json.Decoder) (*yaml.Node, error) {
 		return n, err
 	case json.Number:
 		return &yaml.Node{Kind: scalarNode, Tag: "!!int", Value: t.String()}, nil
+	case bool:
+		return &yaml.Node{Kind: scalarNode, Tag: "!!bool", Value: strconv.FormatBool(t)}, nil
 	case string:
 		return &yaml.Node{Kind: scalarNode, Tag: "!!str", Value: t}, nil
 	default:

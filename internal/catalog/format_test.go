@@ -94,6 +94,7 @@ func anyCatalog(t *rapid.T) *policy.Catalog {
 			Refund:  rapid.SampledFrom([]policy.OnEvent{"void", "keep"}).Draw(t, "refund"),
 			Dispute: rapid.SampledFrom([]policy.OnEvent{"hold", "void", "keep"}).Draw(t, "dispute"),
 			Tags:    words(word.Filter(isTag), "tags"),
+			Bounce:  rapid.Bool().Draw(t, "bounce"),
 		})
 	}
 	accesses := rapid.SampledFrom([]policy.Access{"public", "authenticated", "entitled", "closed"})

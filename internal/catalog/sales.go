@@ -44,6 +44,7 @@ func (r *reader) plan(v value) (policy.Plan, map[string]value) {
 		"refund":         choice(r, &p.Refund, policy.OnEventVoid, policy.OnEventKeep),
 		"dispute":        choice(r, &p.Dispute, policy.OnEventHold, policy.OnEventKeep, policy.OnEventVoid),
 		"tags":           r.distinct(&p.Tags, r.tag),
+		"bounce":         r.truth(&p.Bounce),
 	}, need{"key", "write the plan's name, by which streams, prices and the API refer to it"})
 	return p, given
 }

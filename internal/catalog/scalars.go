@@ -149,6 +149,25 @@ func choice[T ~string](r *reader, dst *T, among ...T) func(value) {
 	}
 }
 
+// truth reads true or false.
+func (r *reader) truth(dst *bool) func(value) {
+	return func(v value) {
+		v, ok := r.visit(v)
+		if !ok {
+			return
+		}
+		if v.node.Kind != scalarNode || v.node.Tag != "!!bool" {
+			want := "true or false"
+			if v.node.Kind == scalarNode && (v.node.Value == "true" || v.node.Value == "false") {
+				want += ": remove the quotes"
+			}
+			r.wrongType(v, want)
+			return
+		}
+		*dst = strings.EqualFold(v.node.Value, "true")
+	}
+}
+
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 
 // number reads a whole number from 0 to most.

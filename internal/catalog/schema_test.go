@@ -113,6 +113,8 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{plan("grace: 0s"), good}, {plan("grace: 72h"), good}, {plan("grace: 1h30m"), good}, {plan("grace: 1.5d"), good},
 		{plan("grace: 250µs"), good}, {plan("grace: 72"), bad}, {plan("grace: '72'"), bad}, {plan("grace: -72h"), bad},
 		{plan("grace: 1d12h"), bad}, {plan("grace: Infd"), bad}, {plan("grace: 36501d"), parseOnly},
+		{plan("bounce: true"), good}, {plan("bounce: false"), good}, {plan("bounce: 'true'"), bad}, {plan("bounce: 1"), bad},
+		{plan("bounce: yes"), bad}, {plan("bounce: null"), bad}, {plan("bounce: [true]"), bad},
 		{plan("tags: [a, b]"), good}, {plan("tags: [a, a]"), bad}, {plan("tags: a"), bad}, {plan("tags: ['a[']"), bad},
 		{plan("tags: ['']"), bad}, {plan(`tags: ["a\u200bb"]`), bad},
 

@@ -66,6 +66,9 @@ type Plan struct {
 	Refund  OnEvent  `json:"refund,omitempty"`
 	Dispute OnEvent  `json:"dispute,omitempty"`
 	Tags    []string `json:"tags,omitempty"`
+	// Bounce: when the plan comes into force for a user who is watching another rendition than the plan's, the session is
+	// ended, so that its player comes back on its own rendition.
+	Bounce bool `json:"bounce,omitempty"`
 }
 
 // Window is a time in which a stream has another access than usual, half-open.
@@ -143,6 +146,8 @@ type Catalog struct {
 	plans    map[string]*Plan
 	exact    map[string]*StreamPolicy
 	prefixes []*StreamPolicy // longest prefix first
+	// renditionOf are the policies that give a stream as a rendition of theirs.
+	renditionOf map[string][]*StreamPolicy
 }
 
 // Index prepares the catalog for look-ups. It is called once, before the catalog is shared.
@@ -153,8 +158,14 @@ func (c *Catalog) Index() {
 	}
 	c.exact = make(map[string]*StreamPolicy, len(c.Streams))
 	c.prefixes = nil
+	c.renditionOf = make(map[string][]*StreamPolicy)
 	for i := range c.Streams {
 		s := &c.Streams[i]
+		for _, to := range s.Renditions {
+			if of := c.renditionOf[to]; len(of) == 0 || of[len(of)-1] != s {
+				c.renditionOf[to] = append(of, s)
+			}
+		}
 		if strings.HasSuffix(s.Match, "*") {
 			c.prefixes = append(c.prefixes, s)
 		} else {

@@ -31,7 +31,8 @@ type Session struct {
 	Connector string
 	// User is who is watching; empty when nobody is known.
 	User string
-	// Credential is the hash of the stored credential that was used; zero when there was none, or a JWT.
+	// Credential is the hash of the stored credential that was used, or of a JWT that could not be verified; zero when
+	// there was none, or JWT says what it was.
 	Credential CredentialHash
 	// JWT is the verified claims of the JWT that was used, without the token itself; nil when there was none.
 	JWT    *Credential
@@ -42,6 +43,13 @@ type Session struct {
 	Opened, Decided, Ended time.Time
 	// Until is when the decision stops holding; zero when no clock ends it.
 	Until time.Time
+	// PreviewFrom is when the viewer's preview began, where the decision rests on one. It is not stored.
+	PreviewFrom time.Time
+	// Rerun says of a decision that MistServer was told to ask about a session that ran. It is not stored.
+	Rerun bool
+	// Estimated: that it is over was concluded, not told by MistServer: Ended is when it was last known to be alive, and
+	// Duration how long that was since it opened. MistServer's own word, should it come, takes the place of the estimate.
+	Estimated bool
 	// Usage, known at its end: how long it lasted, and the bytes sent up and down.
 	Duration           time.Duration
 	BytesUp, BytesDown int64

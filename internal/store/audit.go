@@ -38,6 +38,7 @@ const (
 	ActionAPIKeyAdd         Action = "api_key.add"
 	ActionAPIKeyWithdraw    Action = "api_key.withdraw"
 	ActionPaymentPut        Action = "payment.put"
+	ActionSessionEnd        Action = "session.end"
 )
 
 // AuditEntry says who changed what. It is written in the transaction that changes it.
@@ -48,8 +49,8 @@ type AuditEntry struct {
 	At     time.Time
 	Actor  string
 	Action Action
-	// Subject is the user whose facts changed, or the id of a key of the API; empty for the catalog, and for a payment
-	// of a user who is not known.
+	// Subject is the user whose facts changed or whose session is to end, or the id of a key of the API; empty for the
+	// catalog, and where the user of a payment or a session is not known.
 	Subject string
 	// Detail is what changed, a small JSON object. It never holds a key, a hash or a secret.
 	Detail json.RawMessage

@@ -40,8 +40,14 @@ func MonthOf(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
 }
 
-// CheckUserID says what is wrong with a user's id as an [InvalidError]; nil when nothing is.
-func CheckUserID(id string) error { return checkText("user", id, 1, MaxUserID) }
+// CheckUserID says what is wrong with a user's id as an [InvalidError]; nil when nothing is. A part of a path that is . or ..
+// never arrives (RFC 3986, 5.2.4): the API could not be asked about such a user.
+func CheckUserID(id string) error {
+	if id == "." || id == ".." {
+		return &InvalidError{"user", "is . or .., which cannot stand in a path"}
+	}
+	return checkText("user", id, 1, MaxUserID)
+}
 
 // Check says what is wrong with a change of a user.
 func (c UserChange) Check() error {
@@ -117,7 +123,16 @@ func CheckHold(user string, h policy.Hold) error {
 // CheckLease says what is wrong with a lease.
 func CheckLease(l policy.Lease) error {
 	return firstOf(CheckUserID(l.User), checkText("plan", l.Plan, 0, maxKey), checkText("node", l.Node, 0, maxNode),
-		checkText("session", l.Session, 1, maxNode), checkTime("at", l.At), checkTime("until", l.Until))
+		CheckSessionID(l.Session), checkTime("at", l.At), checkTime("until", l.Until))
+}
+
+// CheckSessionID says what is wrong with a session's id as one that the change feed can name (see [SessionSubject]).
+// MistServer's own are hexadecimal.
+func CheckSessionID(id string) error {
+	if strings.Contains(id, " ") {
+		return &InvalidError{"session", "holds a space"}
+	}
+	return checkText("session", id, 1, maxNode)
 }
 
 // CheckPreview says what is wrong with a viewer and a policy's pattern.

@@ -155,6 +155,16 @@ func PaymentPut(p Payment) Record {
 	return Record{ActionPaymentPut, p.User, d, []Change{{Kind: ChangePayment, Subject: p.Key().String()}}}
 }
 
+// SessionEndAsked records that somebody wants a session ended.
+func SessionEndAsked(s policy.Session) Record {
+	d := detail(short{ID: s.ID}, struct {
+		Node   string `json:"node"`
+		ID     string `json:"id"`
+		Stream string `json:"stream,omitempty"`
+	}{s.Node, s.ID, s.Stream})
+	return Record{ActionSessionEnd, s.User, d, []Change{{Kind: ChangeSessionEnd, Subject: SessionSubject(s.Node, s.ID)}}}
+}
+
 // CatalogApplied records which parts of the catalog are new, gone, or others than before. JWT keys are only said to have
 // changed: there are secrets among them.
 func CatalogApplied(old, rows []CatalogRow, version int64) Record {

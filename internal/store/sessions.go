@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"net/netip"
 	"time"
 
@@ -14,6 +15,9 @@ const (
 	maxStream = 1024
 	maxWord   = 256
 )
+
+// maxLength bounds how long a session can have been, so that sums of it stay numbers.
+const maxLength = 10 * 365 * 24 * time.Hour
 
 // SessionKey names a session.
 type SessionKey struct{ Node, ID string }
@@ -49,8 +53,11 @@ func CleanKey(k SessionKey) SessionKey {
 // StoredSession is a session with what the store alone keeps of it.
 type StoredSession struct {
 	policy.Session
-	// LastEnd is the last end that was counted.
+	// LastEnd is the last end that was counted, Counted how much was, and Guessed says that it was an estimated end. They
+	// outlive the session's coming back.
 	LastEnd time.Time
+	Counted time.Duration
+	Guessed bool
 }
 
 // Usage is what a user watched in a month.
@@ -84,100 +91,12 @@ func NewSessionBatch(sessions []policy.Session, now time.Time) *SessionBatch {
 	return b
 }
 
-// Placeless are the sessions that ended in the batch or were denied, and when that last was: what place they asked for by
-// then is given up. A denied one may hold a place all the same, when it was given while the answer could not wait for it.
-func (b *SessionBatch) Placeless() map[SessionKey]time.Time {
-	since := make(map[SessionKey]time.Time)
-	for k, writes := range b.writes {
-		for _, s := range writes {
-			var at time.Time
-			switch s.State {
-			case policy.SessionEnded:
-				at = s.Ended
-			case policy.SessionDenied:
-				at = s.Decided
-			}
-			if at.After(since[k]) {
-				since[k] = at
-			}
-		}
-	}
-	return since
-}
-
-// Fold is what becomes of a session that stood as old, nil when it was not stored, and what was watched. Changed is
-// false when the batch holds nothing new about it.
-func (b *SessionBatch) Fold(k SessionKey, old *StoredSession) (row StoredSession, watched []Usage, changed bool) {
-	known := old != nil
-	if known {
-		row = *old
-	}
-	for _, s := range b.writes[k] {
-		if s.State != policy.SessionEnded {
-			row, changed = decided(row, s, known), true
-		} else if !s.Ended.After(row.LastEnd) {
-			continue // this very end, or a later one, was counted
-		} else {
-			row, changed = ended(row, s), true
-			if secs := int64(row.Duration.Round(time.Second) / time.Second); row.User != "" && row.Plan != "" && secs > 0 {
-				watched = append(watched, Usage{row.User, MonthOf(row.Ended), secs})
-			}
-		}
-		known = true
-	}
-	return row, watched, changed
-}
-
-// decided is a session after a decision: all of it is new, except for when it was first decided about, unless it had
-// ended in between.
-func decided(old StoredSession, s policy.Session, known bool) StoredSession {
-	if known && old.State != policy.SessionEnded && !old.Opened.IsZero() {
-		s.Opened = old.Opened
-	}
-	return StoredSession{s, old.LastEnd}
-}
-
-// ended is a session after its end. An end knows little: what it does not say stays as it was.
-func ended(old StoredSession, s policy.Session) StoredSession {
-	was := old.Session
-	keep(&s.Instance, was.Instance)
-	keep(&s.Stream, was.Stream)
-	keep(&s.Address, was.Address)
-	keep(&s.Connector, was.Connector)
-	if s.User == "" { // who and by what belong together
-		s.User, s.Credential, s.JWT = was.User, was.Credential, was.JWT
-	}
-	keep(&s.Credential, was.Credential)
-	keep(&s.JWT, was.JWT)
-	keep(&s.Reason, was.Reason)
-	keep(&s.Plan, was.Plan)
-	if len(s.Tags) == 0 {
-		s.Tags = was.Tags
-	}
-	if len(s.Connectors) == 0 {
-		s.Connectors = was.Connectors
-	}
-	if !was.Opened.IsZero() && was.State != policy.SessionEnded {
-		s.Opened = was.Opened
-	}
-	keep(&s.Opened, was.Opened)
-	keep(&s.Decided, was.Decided)
-	keep(&s.Until, was.Until)
-	return StoredSession{s, s.Ended}
-}
-
-// keep fills what is empty with what was known.
-func keep[T comparable](v *T, was T) {
-	if *v == *new(T) {
-		*v = was
-	}
-}
-
 // cleanSession makes a session that both databases can hold.
 func cleanSession(s policy.Session) policy.Session {
 	s.Node, s.ID, s.Instance = clean(s.Node, maxNode), clean(s.ID, maxNode), clean(s.Instance, maxWord)
 	s.Stream, s.Connector = clean(s.Stream, maxStream), clean(s.Connector, maxWord)
 	s.User, s.Plan = clean(s.User, MaxUserID), clean(s.Plan, maxKey)
+	s.Duration = min(max(s.Duration, 0), maxLength).Truncate(time.Microsecond)
 	s.Tags, s.Connectors = cleanList(s.Tags), cleanList(s.Connectors)
 	for _, t := range [...]*time.Time{&s.Opened, &s.Decided, &s.Ended, &s.Until} {
 		*t = clampTime(*t).UTC().Truncate(time.Microsecond)
@@ -202,14 +121,19 @@ type SessionRow struct {
 	address, jwt, reason, tags, connectors string
 	credential                             []byte
 	duration                               int64
+	counted                                sql.NullInt64
 	opened, decided, ended, until, lastEnd Moment
+
+	// The tags of the row before, which most rows share.
+	tagsRead string
+	tagList  []string
 }
 
 // Columns are where a driver scans a row to.
 func (r *SessionRow) Columns() []any {
 	return []any{&r.Node, &r.ID, &r.Instance, &r.State, &r.Stream, &r.address, &r.Connector, &r.User, &r.credential,
 		&r.jwt, &r.reason, &r.Plan, &r.tags, &r.opened, &r.decided, &r.ended, &r.until, &r.duration, &r.BytesUp,
-		&r.BytesDown, &r.connectors, &r.lastEnd}
+		&r.BytesDown, &r.connectors, &r.lastEnd, &r.counted, &r.Guessed}
 }
 
 // Session is what a scanned row holds.
@@ -224,9 +148,13 @@ func (r *SessionRow) Session() (StoredSession, error) {
 	if s.JWT, err = DecodeClaims(r.jwt); err != nil {
 		return s, err
 	}
-	if s.Tags, err = DecodeList[string](r.tags); err != nil {
-		return s, err
+	if r.tags != r.tagsRead {
+		if r.tagList, err = DecodeList[string](r.tags); err != nil {
+			return s, err
+		}
+		r.tagsRead = r.tags
 	}
+	s.Tags = r.tagList
 	if s.Connectors, err = DecodeList[string](r.connectors); err != nil {
 		return s, err
 	}
@@ -235,7 +163,11 @@ func (r *SessionRow) Session() (StoredSession, error) {
 	s.Reason, _ = policy.ParseReason(r.reason)
 	s.Duration = time.Duration(r.duration) * time.Microsecond
 	s.Opened, s.Decided, s.Ended, s.Until = r.opened.Time, r.decided.Time, r.ended.Time, r.until.Time
-	s.LastEnd = r.lastEnd.Time
+	s.LastEnd, s.Counted = r.lastEnd.Time, s.Duration
+	if r.counted.Valid {
+		s.Counted = time.Duration(r.counted.Int64) * time.Microsecond
+	}
+	s.Estimated = s.Guessed && s.State == policy.SessionEnded
 	return s, nil
 }
 

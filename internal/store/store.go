@@ -7,6 +7,7 @@ package store
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -38,7 +39,25 @@ const (
 	// ChangePayment: what is known of a payment changed. The subject is [PaymentKey.String]. No decision depends on it:
 	// what was bought is an entitlement.
 	ChangePayment ChangeKind = "payment"
+	// ChangeSession: what a session may is to be looked at again, by whoever holds its node: it lost its place to a newer
+	// one. The subject is [SessionSubject]. No fact changed.
+	ChangeSession ChangeKind = "session"
+	// ChangeSessionEnd: a session is to be ended, by whoever holds its node: somebody asked for it. The subject is
+	// [SessionSubject]. No fact changed.
+	ChangeSessionEnd ChangeKind = "session_end"
 )
+
+// SessionSubject names a session in the change feed: its id, one space, its node. An id holds no space.
+func SessionSubject(node, id string) string { return id + " " + node }
+
+// ParseSessionSubject reads what [SessionSubject] wrote.
+func ParseSessionSubject(subject string) (node, id string, ok bool) {
+	id, node, ok = strings.Cut(subject, " ")
+	if !ok || id == "" {
+		return "", "", false
+	}
+	return node, id, true
+}
 
 // Change is one entry of the change feed. It is written in the transaction that changes the facts, and numbered in the
 // order in which those commit: whoever has read up to a number has missed nothing before it.

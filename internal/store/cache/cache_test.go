@@ -111,6 +111,8 @@ func TestChangesOfTheFeed(t *testing.T) {
 		"catalog":              {store.Change{Kind: store.ChangeCatalog}, "0 by credential, 0 by user"},
 		"a key of the API":     {store.Change{Kind: store.ChangeAPIKey, Subject: "key_1"}, "0 by credential, 0 by user"},
 		"payment":              {store.Change{Kind: store.ChangePayment, Subject: "stripe/pi_1"}, "0 by credential, 0 by user"},
+		"session":              {store.Change{Kind: store.ChangeSession, Subject: "5 n"}, "0 by credential, 0 by user"},
+		"a session's end":      {store.Change{Kind: store.ChangeSessionEnd, Subject: "5 n"}, "0 by credential, 0 by user"},
 		"credential, no hash":  {store.Change{Kind: store.ChangeCredential, Subject: "x"}, "2 by credential, 0 by user"},
 		"credential, too long": {store.Change{Kind: store.ChangeCredential, Subject: hash.String() + "00"}, "2 by credential, 0 by user"},
 		"a kind yet to come":   {store.Change{Kind: "weather"}, "2 by credential, 0 by user"},

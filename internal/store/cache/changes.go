@@ -52,8 +52,8 @@ func (c *Cache) DropAll() {
 	}
 }
 
-// Changed outdates what the entries of the change feed are about. The catalog is not kept here, nor are keys of the API and
-// payments.
+// Changed outdates what the entries of the change feed are about. The catalog is not kept here, nor are keys of the API,
+// payments and sessions.
 func (c *Cache) Changed(changes ...store.Change) {
 	for _, change := range changes {
 		switch change.Kind {
@@ -66,7 +66,7 @@ func (c *Cache) Changed(changes ...store.Change) {
 				continue
 			}
 			c.ChangedCredential(policy.CredentialHash(hash))
-		case store.ChangeCatalog, store.ChangeAPIKey, store.ChangePayment:
+		case store.ChangeCatalog, store.ChangeAPIKey, store.ChangePayment, store.ChangeSession, store.ChangeSessionEnd:
 		default:
 			c.DropAll()
 		}

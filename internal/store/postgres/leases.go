@@ -22,33 +22,20 @@ const (
 
 	sqlHoldLeases = `SELECT 1 FROM leases WHERE user_id = $1 AND plan = $2 ORDER BY node, session FOR UPDATE`
 
-	// $1 user, $2 plan, $3 node, $4 session, $5 at, $6 until, $7 limit, $8 whether the oldest make room.
+	// $1 user, $2 plan, $3 node, $4 session, $5 at, $6 until, $7 limit. "now" says whether there is a place.
 	// Expired leases are dropped here and nowhere else before their time: whoever finds a lease may renew it, as no one
 	// can have been given its place.
-	sqlAcquireLease = `
+	sqlStandingLeases = `
 WITH theirs AS (
     SELECT node, session, acquired_at, seq FROM leases
     WHERE user_id = $1 AND plan = $2 AND until_at > $5 AND NOT (node = $3 AND session = $4)
 ), mine AS (
     SELECT 1 FROM leases WHERE node = $3 AND session = $4 AND user_id = $1 AND plan = $2 AND until_at > $5
-), now AS (
-    SELECT EXISTS (SELECT FROM mine) AS renewed, count(*) AS others, coalesce(max(seq), 0) + 1 AS next,
-        EXISTS (SELECT FROM mine) OR $8::bool OR count(*) < $7::bigint AS grant
-    FROM theirs
-), expired AS (
+)`
+	sqlTakeLease = `, expired AS (
     DELETE FROM leases
     WHERE user_id = $1 AND plan = $2 AND until_at <= $5
         AND NOT (node = $3 AND session = $4 AND (SELECT now.grant FROM now))
-), kicked AS (
-    DELETE FROM leases AS l
-    USING (
-        SELECT node, session FROM theirs
-        WHERE $8::bool AND NOT (SELECT renewed FROM now)
-        ORDER BY acquired_at, seq
-        LIMIT (SELECT greatest(others - $7::bigint + 1, 0) FROM now)
-    ) AS oldest
-    WHERE l.node = oldest.node AND l.session = oldest.session
-    RETURNING l.node, l.session, l.acquired_at, l.seq
 ), granted AS (
     INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at)
     SELECT $3, $4, $1, $2, $5, now.next, $5, $6
@@ -59,6 +46,37 @@ WITH theirs AS (
         acquired_at = CASE WHEN (SELECT renewed FROM now) THEN l.acquired_at ELSE $5 END,
         seq = CASE WHEN (SELECT renewed FROM now) THEN l.seq ELSE excluded.seq END
     RETURNING 1
+)`
+
+	sqlAcquireLease = sqlStandingLeases + `, now AS (
+    SELECT EXISTS (SELECT FROM mine) AS renewed, coalesce(max(seq), 0) + 1 AS next,
+        EXISTS (SELECT FROM mine) OR count(*) < $7::bigint AS grant
+    FROM theirs
+)` + sqlTakeLease + `
+SELECT EXISTS (SELECT FROM granted), '', ''`
+
+	// The same where the oldest make room, $8 now, $9 [store.ChangeSession]. The change feed's counter is the last lock that
+	// is taken, and only where somebody is kicked. How many these are it asks now, and not kicked: PostgreSQL computes this
+	// anew where another one held the row, and cannot do so with a statement that changes rows.
+	sqlAcquireOldestLease = sqlStandingLeases + `, now AS (
+    SELECT EXISTS (SELECT FROM mine) AS renewed, coalesce(max(seq), 0) + 1 AS next, true AS grant,
+        CASE WHEN EXISTS (SELECT FROM mine) THEN 0 ELSE greatest(count(*) - $7::bigint + 1, 0) END AS kicks
+    FROM theirs
+)` + sqlTakeLease + `, kicked AS (
+    DELETE FROM leases AS l
+    USING (
+        SELECT node, session FROM theirs ORDER BY acquired_at, seq LIMIT (SELECT kicks FROM now)
+    ) AS oldest
+    WHERE l.node = oldest.node AND l.session = oldest.session
+    RETURNING l.node, l.session, l.acquired_at, l.seq
+), counter AS (
+    UPDATE change_counter SET number = number + (SELECT kicks FROM now)
+    WHERE (SELECT kicks FROM now) > 0
+    RETURNING number - (SELECT kicks FROM now) AS before
+), told AS (
+    INSERT INTO changes (number, at, kind, subject)
+    SELECT counter.before + row_number() OVER (ORDER BY acquired_at, seq), $8, $9, session || ' ' || node
+    FROM counter, kicked
 )
 SELECT EXISTS (SELECT FROM granted), coalesce(node, ''), coalesce(session, '')
 FROM (SELECT) AS one LEFT JOIN kicked ON true
@@ -79,11 +97,15 @@ WHERE (node, session) IN (
     FOR UPDATE OF l
 )`
 
+	// In the order in which everyone takes rows. Answers with the sessions that have no place.
 	sqlRenewLeases = `
-UPDATE leases SET until_at = $3
-WHERE (node, session) IN (
+WITH held AS (
     SELECT node, session FROM leases WHERE node = $1 AND session = ANY($2::text[]) ORDER BY node, session FOR UPDATE
-)`
+), renewed AS (
+    UPDATE leases AS l SET until_at = $3 FROM held WHERE l.node = held.node AND l.session = held.session
+)
+SELECT asked.session FROM unnest($2::text[]) AS asked (session)
+WHERE NOT EXISTS (SELECT FROM held WHERE held.session = asked.session)`
 
 	sqlPruneLeases = `
 WITH dropped AS (
@@ -96,7 +118,8 @@ WITH dropped AS (
 SELECT count(*) FROM dropped`
 )
 
-// AcquireLease implements policy.Leases. A session holds one place: that under another plan is given up.
+// AcquireLease implements policy.Leases. A session holds one place: that under another plan is given up. Each session that
+// was kicked has an entry of the kind [store.ChangeSession] in the change feed, in the same transaction.
 func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onLimit policy.OnLimit) (bool,
 	[]policy.KickedSession, error) {
 	if err := store.CheckLease(l); err != nil {
@@ -114,7 +137,11 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 		var b pgx.Batch
 		b.Queue(sqlLockLeases, leaseLock(l.User, l.Plan))
 		b.Queue(sqlHoldLeases, l.User, l.Plan)
-		b.Queue(sqlAcquireLease, l.User, l.Plan, l.Node, l.Session, l.At, l.Until, limit, kick).Query(func(rows pgx.Rows) error {
+		sql, args := sqlAcquireLease, []any{l.User, l.Plan, l.Node, l.Session, l.At, l.Until, limit}
+		if kick {
+			sql, args = sqlAcquireOldestLease, append(args, s.Now(), string(store.ChangeSession))
+		}
+		b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
 			var k policy.KickedSession
 			_, err := pgx.ForEachRow(rows, []any{&granted, &k.Node, &k.Session}, func() error {
 				if k.Session != "" {
@@ -148,17 +175,35 @@ func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptS
 	return n, err
 }
 
-// RenewLeases sets until when the places of a node's sessions are taken. A session whose place is gone stays without.
-func (s *Store) RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) error {
-	return s.read(ctx, "renew places under plans' limits", func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, sqlRenewLeases, node, storable(sessions), until)
+// RenewLeases sets until when the places of a node's sessions are taken, and returns those of the sessions that have none:
+// it was given to another, or given up. These stay without. A place that is asked for at the same moment may be missed, or
+// be taken for exactly until all the same.
+func (s *Store) RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) ([]string, error) {
+	if len(sessions) == 0 {
+		return nil, nil
+	}
+	// One that no lease can be of must not fail the others.
+	storable := slices.DeleteFunc(slices.Clone(sessions), func(s string) bool { return !store.Storable(s) })
+	var gone []string
+	err := s.read(ctx, "renew places under plans' limits", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlRenewLeases, node, storable, until)
+		if err != nil {
+			return err
+		}
+		gone, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
-}
-
-// storable leaves out the names that no lease can have: one of them must not fail the others.
-func storable(sessions []string) []string {
-	return slices.DeleteFunc(slices.Clone(sessions), func(s string) bool { return !store.Storable(s) })
+	if err != nil {
+		return nil, err
+	}
+	if len(gone) == 0 && len(storable) == len(sessions) {
+		return nil, nil
+	}
+	without := make(map[string]bool, len(gone))
+	for _, session := range gone {
+		without[session] = true
+	}
+	return slices.DeleteFunc(slices.Clone(sessions), func(s string) bool { return store.Storable(s) && !without[s] }), nil
 }
 
 // PruneLeases drops the leases that expired before a moment and says how many. No decision depends on it.

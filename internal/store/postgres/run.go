@@ -57,6 +57,11 @@ type commitError struct{ error }
 
 func (e *commitError) Unwrap() error { return e.error }
 
+// toldError is an error after which trying again would tell somebody of the same rows again.
+type toldError struct{ error }
+
+func (e *toldError) Unwrap() error { return e.error }
+
 // try calls fn until it succeeds or trying again is no use, and maps the error. Unless fn is repeatable, it is called
 // again only when the server says, or it is certain, that nothing happened.
 func (s *Store) try(ctx context.Context, what string, timeout time.Duration, repeatable bool,
@@ -83,6 +88,9 @@ var errRace = errors.New("lost a race")
 // worthAnother says whether trying again may help, after getting rid of connections that cannot.
 func (s *Store) worthAnother(err error, repeatable bool) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	if _, told := errors.AsType[*toldError](err); told {
 		return false
 	}
 	if errors.Is(err, errRace) {

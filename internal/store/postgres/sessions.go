@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,11 +19,12 @@ import (
 // The columns of sessions, in the order of the table's and of store.SessionRow's.
 const (
 	sqlSessionColumns = `node, id, instance, state, stream, address, connector, user_id, credential, jwt, reason, plan, tags,
-    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end`
+    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end, counted, guessed`
 
 	sqlSessionLists = `unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::bytea[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-    $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::bigint[], $20::bigint[], $21::text[], $22::timestamptz[])`
+    $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::bigint[], $20::bigint[], $21::text[], $22::timestamptz[],
+    $23::bigint[], $24::boolean[])`
 
 	sqlAddSessions = `
 INSERT INTO sessions (` + sqlSessionColumns + `)
@@ -57,6 +59,12 @@ WHERE (node, id) > ($1, $2) AND ($3 = '' OR user_id = $3) AND ($4 = '' OR stream
 ORDER BY node, id
 LIMIT $7`
 
+	// A part for each index that serves. In no order, so that it can begin at once.
+	sqlHeldSessions = `
+SELECT ` + sqlSessionColumns + ` FROM sessions WHERE state = 'open' AND node = $1
+UNION ALL
+SELECT ` + sqlSessionColumns + ` FROM sessions WHERE state = 'denied' AND decided_at > $2 AND node = $1`
+
 	// A denied session has no end: it is over once it was decided about long ago.
 	sqlPruneEnded = `
 WITH dropped AS (
@@ -80,9 +88,10 @@ SELECT count(*) FROM dropped`
 )
 
 // WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
-// first decided about keeps that moment until it ends. The first time that an end is written, what was watched is
-// counted for the user in the month of the end, if it was watched under a plan. A session that ended or was denied gives up
-// its place under a plan's limit, unless it asked for it again since.
+// first decided about keeps that moment until it ends. What was watched is counted for the user in the month of the end, if
+// it was watched under a plan: once, however often and in whatever order the end is told, and where an estimated end was
+// counted before MistServer's own word came, as that says. The end of a life before the one that runs is counted, and does
+// not end it. A session that ended or was denied gives up its place under a plan's limit, unless it asked for it again since.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -93,12 +102,90 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.ID, b.ID))
 	})
 	return s.writeWithin(ctx, "write sessions", longTimeout, func(ctx context.Context, tx pgx.Tx) error {
-		if err := writeSessions(ctx, tx, batch); err != nil {
+		w := &sessionWrite{batch: batch, usage: map[store.Usage]int64{}, placeless: map[store.SessionKey]time.Time{}}
+		if err := w.run(ctx, tx); err != nil {
 			return err
 		}
-		return endLeases(ctx, tx, batch.Placeless())
+		if err := addUsage(ctx, tx, w.usage); err != nil {
+			return err
+		}
+		return endLeases(ctx, tx, w.placeless)
 	})
 }
+
+// sessionWrite is one attempt to write a batch, and what it comes to.
+type sessionWrite struct {
+	batch     *store.SessionBatch
+	usage     map[store.Usage]int64 // by user and month
+	placeless map[store.SessionKey]time.Time
+}
+
+func (w *sessionWrite) became(k store.SessionKey, f *store.Folded) {
+	for _, u := range f.Watched {
+		w.usage[store.Usage{User: u.User, Month: u.Month}] += u.Seconds
+	}
+	if !f.Placeless.IsZero() {
+		w.placeless[k] = f.Placeless
+	}
+}
+
+// run adds those that are new, then folds the others into what is stored: at most three round trips.
+func (w *sessionWrite) run(ctx context.Context, tx pgx.Tx) error {
+	fresh := make(map[store.SessionKey]store.Folded, len(w.batch.Keys))
+	var rows sessionLists
+	for _, k := range w.batch.Keys {
+		f := w.batch.Fold(k, nil)
+		fresh[k] = f
+		rows.add(f.Row)
+	}
+	added, err := tx.Query(ctx, sqlAddSessions, rows.args()...)
+	if err != nil {
+		return err
+	}
+	var k store.SessionKey
+	_, err = pgx.ForEachRow(added, []any{&k.Node, &k.ID}, func() error {
+		f := fresh[k]
+		w.became(k, &f)
+		delete(fresh, k)
+		return nil
+	})
+	if err != nil || len(fresh) == 0 {
+		return err
+	}
+	return w.update(ctx, tx, slices.Collect(maps.Keys(fresh)))
+}
+
+// update folds a batch into the rows that stood already.
+func (w *sessionWrite) update(ctx context.Context, tx pgx.Tx, stood []store.SessionKey) error {
+	var nodes, ids []string
+	for _, k := range stood {
+		nodes, ids = append(nodes, k.Node), append(ids, k.ID)
+	}
+	old, err := sessionRows(tx.Query(ctx, sqlLockSessions, nodes, ids))
+	if err != nil {
+		return err
+	}
+	if len(old) < len(stood) {
+		return errPrunedMeanwhile
+	}
+	var rows sessionLists
+	for _, o := range old {
+		k := store.SessionKey{Node: o.Node, ID: o.ID}
+		f := w.batch.Fold(k, &o)
+		w.became(k, &f)
+		if f.Changed {
+			rows.add(f.Row)
+		}
+	}
+	if len(rows.nodes) == 0 {
+		return nil
+	}
+	_, err = tx.Exec(ctx, sqlUpdateSessions, rows.args()...)
+	return err
+}
+
+// errPrunedMeanwhile: a row stood and was then dropped. The next attempt adds it.
+var errPrunedMeanwhile = fmt.Errorf("sessions were pruned meanwhile: %w", errRace)
 
 func endLeases(ctx context.Context, tx pgx.Tx, ends map[store.SessionKey]time.Time) error {
 	if len(ends) == 0 {
@@ -113,87 +200,21 @@ func endLeases(ctx context.Context, tx pgx.Tx, ends map[store.SessionKey]time.Ti
 	return err
 }
 
-// writeSessions adds those that are new, then folds the others into what is stored: at most four round trips.
-func writeSessions(ctx context.Context, tx pgx.Tx, batch *store.SessionBatch) error {
-	usage := map[store.Usage]int64{} // by user and month
-	fresh := make(map[store.SessionKey][]store.Usage, len(batch.Keys))
-	var rows sessionLists
-	for _, k := range batch.Keys {
-		row, watched, _ := batch.Fold(k, nil)
-		fresh[k] = watched
-		rows.add(row)
-	}
-	added, err := tx.Query(ctx, sqlAddSessions, rows.args()...)
-	if err != nil {
-		return err
-	}
-	var k store.SessionKey
-	_, err = pgx.ForEachRow(added, []any{&k.Node, &k.ID}, func() error {
-		count(usage, fresh[k])
-		delete(fresh, k)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if len(fresh) > 0 {
-		if err := updateSessions(ctx, tx, batch, fresh, usage); err != nil {
-			return err
-		}
-	}
-	return addUsage(ctx, tx, usage)
-}
-
-// updateSessions folds a batch into the rows that stood already.
-func updateSessions(ctx context.Context, tx pgx.Tx, batch *store.SessionBatch, stood map[store.SessionKey][]store.Usage,
-	usage map[store.Usage]int64) error {
-	var nodes, ids []string
-	for k := range stood {
-		nodes, ids = append(nodes, k.Node), append(ids, k.ID)
-	}
-	old, err := sessionRows(tx.Query(ctx, sqlLockSessions, nodes, ids))
-	if err != nil {
-		return err
-	}
-	if len(old) < len(stood) {
-		return errPrunedMeanwhile
-	}
-	var rows sessionLists
-	for _, o := range old {
-		row, watched, changed := batch.Fold(store.SessionKey{Node: o.Node, ID: o.ID}, &o)
-		if changed {
-			count(usage, watched)
-			rows.add(row)
-		}
-	}
-	if len(rows.nodes) == 0 {
-		return nil
-	}
-	_, err = tx.Exec(ctx, sqlUpdateSessions, rows.args()...)
-	return err
-}
-
-// errPrunedMeanwhile: a row stood and was then dropped. The next attempt adds it.
-var errPrunedMeanwhile = fmt.Errorf("sessions were pruned meanwhile: %w", errRace)
-
-func count(usage map[store.Usage]int64, watched []store.Usage) {
-	for _, w := range watched {
-		usage[store.Usage{User: w.User, Month: w.Month}] += w.Seconds
-	}
-}
-
 func addUsage(ctx context.Context, tx pgx.Tx, usage map[store.Usage]int64) error {
-	if len(usage) == 0 {
-		return nil
-	}
 	list := make([]store.Usage, 0, len(usage))
 	for u, seconds := range usage {
+		if seconds == 0 {
+			continue // a guess that was right
+		}
 		u.Seconds = seconds
 		list = append(list, u)
 	}
 	slices.SortFunc(list, func(a, b store.Usage) int {
 		return cmp.Or(strings.Compare(a.User, b.User), a.Month.Compare(b.Month))
 	})
+	if len(list) == 0 {
+		return nil
+	}
 	var users []string
 	var months []time.Time
 	var seconds []int64
@@ -209,11 +230,7 @@ func (s *Store) Session(ctx context.Context, node, id string) (policy.Session, e
 	k := store.CleanKey(store.SessionKey{Node: node, ID: id})
 	var r store.SessionRow
 	err := s.read(ctx, "read a session", func(ctx context.Context) error {
-		err := s.pool.QueryRow(ctx, sqlSession, k.Node, k.ID).Scan(r.Columns()...)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("session %q of node %q: %w", id, node, store.ErrNotFound)
-		}
-		return err
+		return noSession(s.pool.QueryRow(ctx, sqlSession, k.Node, k.ID).Scan(r.Columns()...), node, id)
 	})
 	if err != nil {
 		return policy.Session{}, err
@@ -236,6 +253,67 @@ func (s *Store) Sessions(ctx context.Context, f store.SessionFilter) ([]policy.S
 		return err
 	})
 	return list, err
+}
+
+// HeldSessions calls tell with every session of a node that is open, and every one that was denied since a moment, in no
+// order. The session is tell's to keep, its lists are not to be changed. An error of tell ends the reading and is returned
+// as it is. While it reads, tell is called between two rows: it must not wait for this store.
+func (s *Store) HeldSessions(ctx context.Context, node string, deniedSince time.Time, tell func(policy.Session) error) error {
+	node = store.CleanKey(store.SessionKey{Node: node}).Node
+	var theirs error
+	told := false
+	err := s.try(ctx, "read the sessions of a node", longTimeout, true, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlHeldSessions, node, deniedSince)
+		if err != nil {
+			return err
+		}
+		var r store.SessionRow
+		_, err = pgx.ForEachRow(rows, r.Columns(), func() error {
+			found, err := r.Session()
+			if err != nil {
+				return err
+			}
+			told = true
+			theirs = tell(found.Session)
+			return theirs
+		})
+		if err != nil && told {
+			return &toldError{err} // again would tell of the same sessions again
+		}
+		return err
+	})
+	if theirs != nil {
+		return theirs
+	}
+	return err
+}
+
+// EndSession asks whoever holds a session's node to end it: an entry of the kind [store.ChangeSessionEnd] in the change
+// feed, and one in the audit. The session as it is stored stays. [store.ErrNotFound] when it is not stored.
+func (s *Store) EndSession(ctx context.Context, node, id string) error {
+	if err := store.CheckSessionID(id); err != nil {
+		return err
+	}
+	k := store.CleanKey(store.SessionKey{Node: node, ID: id})
+	return s.write(ctx, "ask for the end of a session", func(ctx context.Context, tx pgx.Tx) error {
+		var r store.SessionRow
+		if err := tx.QueryRow(ctx, sqlSession, k.Node, k.ID).Scan(r.Columns()...); err != nil {
+			return noSession(err, node, id)
+		}
+		found, err := r.Session()
+		if err != nil {
+			return err
+		}
+		return s.record(ctx, tx, store.SessionEndAsked(found.Session))
+	})
+}
+
+// noSession turns "there is no such row" into [store.ErrNotFound].
+func noSession(err error, node, id string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("session %q of node %q: %w", id, node, store.ErrNotFound)
+	}
+	return err
 }
 
 // PruneSessions drops the sessions that ended before a moment, and says how many.
@@ -268,7 +346,8 @@ type sessionLists struct {
 
 	credentials                             [][]byte
 	opened, decided, ended, until, lastEnds []*time.Time
-	durations, bytesUp, bytesDown           []int64
+	durations, bytesUp, bytesDown, counted  []int64
+	guessed                                 []bool
 }
 
 func (l *sessionLists) add(s store.StoredSession) {
@@ -281,7 +360,8 @@ func (l *sessionLists) add(s store.StoredSession) {
 	l.tags, l.used = append(l.tags, store.EncodeList(s.Tags)), append(l.used, store.EncodeList(s.Connectors))
 	l.opened, l.decided = append(l.opened, stamp(s.Opened)), append(l.decided, stamp(s.Decided))
 	l.ended, l.until = append(l.ended, stamp(s.Ended)), append(l.until, stamp(s.Until))
-	l.lastEnds = append(l.lastEnds, stamp(s.LastEnd))
+	l.lastEnds, l.counted = append(l.lastEnds, stamp(s.LastEnd)), append(l.counted, s.Counted.Microseconds())
+	l.guessed = append(l.guessed, s.Guessed)
 	l.durations = append(l.durations, s.Duration.Microseconds())
 	l.bytesUp, l.bytesDown = append(l.bytesUp, s.BytesUp), append(l.bytesDown, s.BytesDown)
 }
@@ -290,5 +370,5 @@ func (l *sessionLists) add(s store.StoredSession) {
 func (l *sessionLists) args() []any {
 	return []any{l.nodes, l.ids, l.instances, l.states, l.streams, l.addresses, l.connectors, l.users, l.credentials,
 		l.claims, l.reasons, l.plans, l.tags, l.opened, l.decided, l.ended, l.until, l.durations, l.bytesUp, l.bytesDown,
-		l.used, l.lastEnds}
+		l.used, l.lastEnds, l.counted, l.guessed}
 }

@@ -48,7 +48,8 @@ WHERE user_id = ?1 AND plan = ?2 AND until_at > ?5 AND NOT (node = ?3 AND sessio
 DELETE FROM leases WHERE (node, session) IN (SELECT node, session FROM leases WHERE until_at < ?1 LIMIT ?2)`
 )
 
-// AcquireLease implements policy.Leases. A session holds one place: that under another plan is given up.
+// AcquireLease implements policy.Leases. A session holds one place: that under another plan is given up. Each session that
+// was kicked has an entry of the kind [store.ChangeSession] in the change feed, in the same transaction.
 func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onLimit policy.OnLimit) (bool,
 	[]policy.KickedSession, error) {
 	if err := store.CheckLease(l); err != nil {
@@ -98,6 +99,12 @@ func (t *tx) acquire(l policy.Lease, limit int, onLimit policy.OnLimit) (bool, [
 		if _, err := t.exec(sqlKickLeases, l.User, l.Plan, over); err != nil {
 			return false, nil, err
 		}
+		for _, k := range kicked {
+			told := store.Change{Kind: store.ChangeSession, Subject: store.SessionSubject(k.Node, k.Session)}
+			if err := t.appendChanges(told); err != nil {
+				return false, nil, err
+			}
+		}
 	}
 	_, err = t.exec(sqlTakeLease, l.Node, l.Session, l.User, l.Plan, micros(l.At), next, micros(l.Until))
 	return true, kicked, err
@@ -112,16 +119,29 @@ func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptS
 	return n, err
 }
 
-// RenewLeases sets until when the places of a node's sessions are taken. A session whose place is gone stays without.
-func (s *Store) RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) error {
-	return s.jot(ctx, "renew places under plans' limits", longTimeout, func(t *tx) error {
+// RenewLeases sets until when the places of a node's sessions are taken, and returns those of the sessions that have none:
+// it was given to another, or given up. These stay without. A place that is asked for at the same moment may be missed, or
+// be taken for exactly until all the same.
+func (s *Store) RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) (lost []string, err error) {
+	if len(sessions) == 0 {
+		return nil, nil
+	}
+	err = s.jot(ctx, "renew places under plans' limits", longTimeout, func(t *tx) error {
 		for _, session := range sessions {
-			if _, err := t.exec(sqlRenewLease, node, session, micros(until)); err != nil {
+			renewed, err := t.changed(sqlRenewLease, node, session, micros(until))
+			if err != nil {
 				return err
+			}
+			if renewed == 0 {
+				lost = append(lost, session)
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return lost, nil
 }
 
 // PruneLeases drops the leases that expired before a moment and says how many. No decision depends on it.

@@ -14,17 +14,18 @@ import (
 // The columns of sessions, in the order of the table's and of store.SessionRow's.
 const (
 	sqlSessionColumns = `node, id, instance, state, stream, address, connector, user_id, credential, jwt, reason, plan, tags,
-    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end`
+    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end, counted, guessed`
 
 	sqlSession = `SELECT ` + sqlSessionColumns + ` FROM sessions WHERE node = ?1 AND id = ?2`
 
 	sqlPutSession = `
 INSERT INTO sessions (` + sqlSessionColumns + `)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+    ?24)
 ON CONFLICT (node, id) DO UPDATE
 SET instance = ?3, state = ?4, stream = ?5, address = ?6, connector = ?7, user_id = ?8, credential = ?9, jwt = ?10,
     reason = ?11, plan = ?12, tags = ?13, opened_at = ?14, decided_at = ?15, ended_at = ?16, until_at = ?17, duration = ?18,
-    bytes_up = ?19, bytes_down = ?20, connectors = ?21, last_end = ?22`
+    bytes_up = ?19, bytes_down = ?20, connectors = ?21, last_end = ?22, counted = ?23, guessed = ?24`
 
 	sqlAddUsage = `
 INSERT INTO usage AS u (user_id, month, seconds) VALUES (?1, ?2, ?3)
@@ -39,6 +40,12 @@ ON CONFLICT (user_id, month) DO UPDATE SET seconds = u.seconds + excluded.second
 	sqlSessionsOfStream = sqlSessionsAfter + ` AND stream = ?4` + sqlSessionsPage
 	sqlSessionsOfNode   = sqlSessionsAfter + ` AND node = ?5` + sqlSessionsPage
 
+	// A part for each index that serves.
+	sqlHeldSessions = `
+SELECT ` + sqlSessionColumns + ` FROM sessions WHERE state = 'open' AND node = ?1
+UNION ALL
+SELECT ` + sqlSessionColumns + ` FROM sessions WHERE state = 'denied' AND decided_at > ?2 AND node = ?1`
+
 	// A denied session has no end: it is over once it was decided about long ago.
 	sqlPruneEnded = `
 DELETE FROM sessions
@@ -49,9 +56,10 @@ WHERE rowid IN (SELECT rowid FROM sessions WHERE state = 'denied' AND decided_at
 )
 
 // WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
-// first decided about keeps that moment until it ends. The first time that an end is written, what was watched is
-// counted for the user in the month of the end, if it was watched under a plan. A session that ended or was denied gives up
-// its place under a plan's limit, unless it asked for it again since.
+// first decided about keeps that moment until it ends. What was watched is counted for the user in the month of the end, if
+// it was watched under a plan: once, however often and in whatever order the end is told, and where an estimated end was
+// counted before MistServer's own word came, as that says. The end of a life before the one that runs is counted, and does
+// not end it. A session that ended or was denied gives up its place under a plan's limit, unless it asked for it again since.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -60,11 +68,6 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 	return s.jot(ctx, "write sessions", longTimeout, func(t *tx) error {
 		for _, k := range batch.Keys {
 			if err := t.writeSession(batch, k); err != nil {
-				return err
-			}
-		}
-		for k, at := range batch.Placeless() {
-			if _, err := t.exec(sqlEndLease, k.Node, k.ID, micros(at)); err != nil {
 				return err
 			}
 		}
@@ -85,16 +88,21 @@ func (t *tx) writeSession(batch *store.SessionBatch, k store.SessionKey) error {
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	row, watched, changed := batch.Fold(k, old)
-	if !changed {
+	f := batch.Fold(k, old)
+	if !f.Placeless.IsZero() {
+		if _, err := t.exec(sqlEndLease, k.Node, k.ID, micros(f.Placeless)); err != nil {
+			return err
+		}
+	}
+	if !f.Changed {
 		return nil
 	}
-	for _, u := range watched {
+	for _, u := range f.Watched {
 		if _, err := t.exec(sqlAddUsage, u.User, micros(u.Month), u.Seconds); err != nil {
 			return err
 		}
 	}
-	_, err := t.exec(sqlPutSession, sessionArgs(row)...)
+	_, err := t.exec(sqlPutSession, sessionArgs(f.Row)...)
 	return err
 }
 
@@ -103,7 +111,7 @@ func sessionArgs(s store.StoredSession) []any {
 	return []any{s.Node, s.ID, s.Instance, string(s.State), s.Stream, store.AddressText(s.Address), s.Connector, s.User,
 		store.HashBytes(s.Credential), store.EncodeClaims(s.JWT), s.Reason.String(), s.Plan, store.EncodeList(s.Tags),
 		micros(s.Opened), micros(s.Decided), micros(s.Ended), micros(s.Until), s.Duration.Microseconds(), s.BytesUp,
-		s.BytesDown, store.EncodeList(s.Connectors), micros(s.LastEnd)}
+		s.BytesDown, store.EncodeList(s.Connectors), micros(s.LastEnd), s.Counted.Microseconds(), s.Guessed}
 }
 
 // Session reads a session. [store.ErrNotFound] when it is not stored.
@@ -111,11 +119,7 @@ func (s *Store) Session(ctx context.Context, node, id string) (policy.Session, e
 	k := store.CleanKey(store.SessionKey{Node: node, ID: id})
 	var r store.SessionRow
 	err := s.read(ctx, "read a session", func(ctx context.Context) error {
-		err := s.queryRow(ctx, sqlSession, []any{k.Node, k.ID}, r.Columns()...)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("session %q of node %q: %w", id, node, store.ErrNotFound)
-		}
-		return err
+		return noSession(s.queryRow(ctx, sqlSession, []any{k.Node, k.ID}, r.Columns()...), node, id)
 	})
 	if err != nil {
 		return policy.Session{}, err
@@ -147,6 +151,58 @@ func (s *Store) Sessions(ctx context.Context, f store.SessionFilter) ([]policy.S
 		})
 	})
 	return list, err
+}
+
+// HeldSessions calls tell with every session of a node that is open, and every one that was denied since a moment, in no
+// order. The session is tell's to keep, its lists are not to be changed. An error of tell ends the reading and is returned
+// as it is. While it reads, tell is called between two rows: it must not wait for this store.
+func (s *Store) HeldSessions(ctx context.Context, node string, deniedSince time.Time, tell func(policy.Session) error) error {
+	node = store.CleanKey(store.SessionKey{Node: node}).Node
+	var theirs error
+	err := within(ctx, "read the sessions of a node", longTimeout, func(ctx context.Context) error {
+		var r store.SessionRow
+		rows, err := s.query(ctx, sqlHeldSessions, node, deniedSince.UnixMicro())
+		return each(rows, err, r.Columns(), func() error {
+			found, err := r.Session()
+			if err != nil {
+				return err
+			}
+			theirs = tell(found.Session)
+			return theirs
+		})
+	})
+	if theirs != nil {
+		return theirs
+	}
+	return err
+}
+
+// EndSession asks whoever holds a session's node to end it: an entry of the kind [store.ChangeSessionEnd] in the change
+// feed, and one in the audit. The session as it is stored stays. [store.ErrNotFound] when it is not stored.
+func (s *Store) EndSession(ctx context.Context, node, id string) error {
+	if err := store.CheckSessionID(id); err != nil {
+		return err
+	}
+	k := store.CleanKey(store.SessionKey{Node: node, ID: id})
+	return s.write(ctx, "ask for the end of a session", func(t *tx) error {
+		var r store.SessionRow
+		if err := t.queryRow(sqlSession, []any{k.Node, k.ID}, r.Columns()...); err != nil {
+			return noSession(err, node, id)
+		}
+		found, err := r.Session()
+		if err != nil {
+			return err
+		}
+		return t.record(store.SessionEndAsked(found.Session))
+	})
+}
+
+// noSession turns "there is no such row" into [store.ErrNotFound].
+func noSession(err error, node, id string) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("session %q of node %q: %w", id, node, store.ErrNotFound)
+	}
+	return err
 }
 
 // PruneSessions drops the sessions that ended before a moment, and says how many.

@@ -43,14 +43,26 @@ func Bench(b *testing.B, database func(testing.TB) Open) {
 			}
 		})
 	})
-	b.Run("AcquireLease", func(b *testing.B) {
-		for i := range b.N {
-			l := policy.Lease{User: users[i%len(users)], Plan: "gold", Node: "n", Session: fmt.Sprint(i), At: noon, Until: noon.Add(time.Minute)}
-			if _, _, err := s.AcquireLease(b.Context(), l, 2, policy.OnLimitKickOldest); err != nil {
-				b.Fatal(err)
+	for name, l := range map[string]struct {
+		limit   int
+		onLimit policy.OnLimit
+		session func(n int) string
+	}{
+		"renews":  {2, policy.OnLimitKickOldest, func(n int) string { return fmt.Sprint("r", n%len(users)) }},
+		"room":    {1 << 30, policy.OnLimitKickOldest, func(n int) string { return fmt.Sprint("room", n) }},
+		"refuses": {1, policy.OnLimitReject, func(n int) string { return fmt.Sprint("x", n) }},
+		"kicks":   {1, policy.OnLimitKickOldest, func(n int) string { return fmt.Sprint("k", n) }},
+	} {
+		b.Run("AcquireLease/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				one := policy.Lease{User: users[i%len(users)], Plan: name, Node: "n", Session: l.session(i), At: noon, Until: noon.Add(time.Minute)}
+				if _, _, err := s.AcquireLease(b.Context(), one, l.limit, l.onLimit); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
+		})
+	}
 	b.Run("AddEntitlement", func(b *testing.B) {
 		for i := range b.N {
 			if _, err := s.AddEntitlement(b.Context(), users[i%len(users)], policy.Entitlement{Plan: "gold", Until: noon}); err != nil {
@@ -75,26 +87,47 @@ func Bench(b *testing.B, database func(testing.TB) Open) {
 			}
 		})
 	}
-	b.Run("ReadOpenSessions100k", func(b *testing.B) {
-		const many = 100_000
-		batch := make([]policy.Session, 1000)
-		for n := range many / len(batch) {
-			for i := range batch {
-				batch[i] = watching(fmt.Sprintf("%06d", n*len(batch)+i))
-				batch[i].Node, batch[i].JWT = "start", nil
-			}
-			write(b, s, batch...)
+	b.Run("RenewLeases1000", func(b *testing.B) {
+		node := store.NewID("renewed")
+		sessions := make([]string, 1000)
+		for i := range sessions {
+			sessions[i] = fmt.Sprintf("%064d", i)
+			l := policy.Lease{User: users[i], Plan: "renewed", Node: node, Session: sessions[i], At: noon, Until: noon.Add(time.Minute)}
+			_, _, err := s.AcquireLease(b.Context(), l, 1000, policy.OnLimitReject)
+			require.NoError(b, err)
 		}
-		for b.Loop() {
-			f, total := store.SessionFilter{Node: "start", State: policy.SessionOpen, Limit: store.MaxPage}, 0
-			for {
-				list, err := s.Sessions(b.Context(), f)
-				require.NoError(b, err)
-				if total += len(list); len(list) < f.Limit {
-					break
-				}
-				f.After = store.SessionKey{Node: "start", ID: list[len(list)-1].ID}
+		b.ReportAllocs()
+		for n := 0; b.Loop(); n++ {
+			if lost, err := s.RenewLeases(b.Context(), node, sessions, noon.Add(time.Duration(n)*time.Second)); err != nil || lost != nil {
+				b.Fatal(lost, err)
 			}
+		}
+	})
+	// What is read at the start: a node's open sessions, and its denied ones of the last ten minutes, among as many that ended.
+	b.Run("HeldSessions100k", func(b *testing.B) {
+		const many = 100_000
+		var batch []policy.Session
+		for n := range 2 * many {
+			one := watching(fmt.Sprintf("%064d", n))
+			one.Node, one.User, one.JWT = "start", users[n%len(users)], nil
+			switch {
+			case n%2 == 1:
+				one.State, one.Ended = policy.SessionEnded, noon
+			case n%20 == 0:
+				one.State, one.Reason = policy.SessionDenied, policy.PaymentRequired
+			case n%4 == 0:
+				one.JWT = watching("").JWT
+			}
+			if batch = append(batch, one); len(batch) == 1000 {
+				write(b, s, batch...)
+				batch = batch[:0]
+			}
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			total := 0
+			err := s.HeldSessions(b.Context(), "start", noon.Add(-10*time.Minute), func(policy.Session) error { total++; return nil })
+			require.NoError(b, err)
 			require.Equal(b, many, total)
 		}
 	})

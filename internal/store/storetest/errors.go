@@ -67,6 +67,19 @@ func Calls(s Store) map[string]func(context.Context) error {
 		},
 		"WriteSessions": func(ctx context.Context) error { return s.WriteSessions(ctx, []policy.Session{watching("1")}) },
 		"Sessions":      func(ctx context.Context) error { _, err := s.Sessions(ctx, store.SessionFilter{}); return err },
+		"HeldSessions": func(ctx context.Context) error {
+			return s.HeldSessions(ctx, "n", noon, func(policy.Session) error { return nil })
+		},
+		"EndSession": func(ctx context.Context) error {
+			if err := s.EndSession(ctx, "n", "none"); !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			return nil
+		},
+		"RenewLeases": func(ctx context.Context) error {
+			_, err := s.RenewLeases(ctx, "n", []string{"1"}, noon)
+			return err
+		},
 	}
 }
 

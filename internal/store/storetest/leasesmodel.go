@@ -101,11 +101,19 @@ func testLeasesModel(t *testing.T, database func(testing.TB) Open) {
 			"renew": func(t *rapid.T) {
 				ids := rapid.SliceOf(session).Draw(t, "sessions")
 				until := clock.Draw(t, "until") + 5
-				fail(s.RenewLeases(ctx, user, ids, moment(until)))
-				for i, l := range m.held {
-					if slices.Contains(ids, l.session) {
+				lost, err := s.RenewLeases(ctx, user, ids, moment(until))
+				fail(err)
+				var want []string
+				for _, id := range ids {
+					i := slices.IndexFunc(m.held, func(l modelLease) bool { return l.session == id })
+					if i < 0 {
+						want = append(want, id)
+					} else {
 						m.held[i].until = until
 					}
+				}
+				if !slices.Equal(lost, want) {
+					t.Fatalf("lost %q, want %q", lost, want)
 				}
 			},
 			"end": func(t *rapid.T) {

@@ -215,10 +215,6 @@ func testUsage(t *testing.T, database func(testing.TB) Open) {
 		require.NoError(t, err)
 		return f.Used
 	}
-	of := func(user string, s policy.Session) policy.Session {
-		s.User, s.Plan = user, "gold"
-		return s
-	}
 
 	t.Run("each end once", func(t *testing.T) {
 		s := fresh(t, database)

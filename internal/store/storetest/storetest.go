@@ -66,10 +66,12 @@ type Store interface {
 	WriteSessions(ctx context.Context, sessions []policy.Session) error
 	Session(ctx context.Context, node, id string) (policy.Session, error)
 	Sessions(ctx context.Context, f store.SessionFilter) ([]policy.Session, error)
+	HeldSessions(ctx context.Context, node string, deniedSince time.Time, each func(policy.Session) error) error
+	EndSession(ctx context.Context, node, id string) error
 	PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error)
 	PruneDenials(ctx context.Context, decidedBefore time.Time) (int64, error)
 
-	RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) error
+	RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) (lost []string, err error)
 	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
 	PrunePreviews(ctx context.Context, beganBefore time.Time) (int64, error)
 }
@@ -102,7 +104,11 @@ func Run(t *testing.T, database func(t testing.TB) Open) {
 		{"LeasesModel", testLeasesModel},
 		{"Previews", testPreviews},
 		{"Sessions", testSessions},
+		{"HeldSessions", testHeldSessions},
+		{"EndSession", testEndSession},
 		{"Usage", testUsage},
+		{"Lives", testLives},
+		{"LivesModel", testLivesModel},
 		{"Errors", testErrors},
 	}
 	for _, g := range groups {

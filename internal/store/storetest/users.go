@@ -56,12 +56,14 @@ func testUsers(t *testing.T, database func(testing.TB) Open) {
 			require.NoError(t, err, name)
 			require.Equal(t, &policy.UserFacts{User: id, Status: policy.ActiveUser, UsedMonth: store.MonthOf(noon)}, f, name)
 		}
-		put(t, s, strings.Repeat("ü", 128), policy.ActiveUser, nil)
+		for _, id := range []string{strings.Repeat("ü", 128), "...", ". ", "a.", ".a", "%2e"} {
+			put(t, s, id, policy.ActiveUser, nil)
+		}
 	})
 
 	t.Run("what cannot be stored", func(t *testing.T) {
 		s := fresh(t, database)
-		for _, id := range []string{"", "a\x00b", "\xff", strings.Repeat("x", 257)} {
+		for _, id := range []string{"", ".", "..", "a\x00b", "\xff", strings.Repeat("x", 257)} {
 			invalid := new(store.InvalidError)
 			_, _, err := s.PutUser(t.Context(), store.UserChange{ID: id, Status: policy.ActiveUser})
 			require.ErrorAs(t, err, &invalid, "%q", id)
