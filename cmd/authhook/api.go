@@ -44,7 +44,7 @@ func (s *service) catchUp(ctx context.Context) {
 			s.lostTrack()
 			return
 		}
-		s.cache.Changed(changes...)
+		s.reread(changes)
 		if len(changes) < store.MaxPage {
 			return
 		}
@@ -91,11 +91,11 @@ func (s *service) observe() {
 	gauge("authhook_facts_kept", kept, prometheus.Labels{"of": "nobody"}, func() float64 { return float64(s.cache.Stats().Absent) })
 
 	gauge("authhook_sessions_waiting", "Sessions that wait to be written.", nil, func() float64 {
-		waiting, _ := s.registry.Pending()
+		waiting, _ := s.enforcer.Writer().Pending()
 		return float64(waiting)
 	})
 	counter("authhook_sessions_dropped_total", "Denied sessions that were not kept while the database was away.", nil, func() uint64 {
-		_, dropped := s.registry.Pending()
+		_, dropped := s.enforcer.Writer().Pending()
 		return uint64(dropped)
 	})
 	gauge("authhook_changes_behind_seconds", "Since when changes may not have been seen; -1 while none ever were.", nil, func() float64 {
@@ -111,6 +111,6 @@ func (s *service) observe() {
 	failed("facts_load", func() uint64 { return s.cache.Stats().LoadErrors })
 	failed("facts_crowded", func() uint64 { return s.cache.Stats().Refused })
 	failed("change_feed", s.follower.Failures)
-	failed("session_write", s.registry.Failures)
+	failed("session_write", s.enforcer.Writer().Failures)
 	failed("catalog_load", s.catalogFailures.Load)
 }

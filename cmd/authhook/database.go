@@ -18,9 +18,8 @@ import (
 // database is what the commands need of the place where facts live.
 type database interface {
 	policy.Source
-	policy.Leases
 	policy.Previews
-	enforce.SessionStore
+	enforce.Store
 	feed.Reader
 	pruner
 	admin.Store

@@ -108,7 +108,7 @@ func startForTest(t *testing.T, args ...string) *served {
 	s := &served{out: newOutput(), log: newOutput()}
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...), s.out, s.log)
+		code <- run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--mist", "none"}, args...), s.out, s.log)
 		s.out.Write([]byte("\nexited\n"))
 	}()
 	var once sync.Once

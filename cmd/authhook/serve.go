@@ -26,6 +26,9 @@ type serveCommand struct {
 	AdminToken     string        `placeholder:"TOKEN" help:"A secret that permits everything at /api/v1, for a start: 'authhook keys' makes keys that permit less. At least 24 characters."`
 	AdminTokenFile string        `placeholder:"FILE" help:"A file that holds the admin token."`
 	OnUnavailable  string        `default:"deny" enum:"deny,allow" placeholder:"deny|allow" help:"The answer while the facts cannot be read: deny or allow. Live sessions are never ended for it."`
+	Mist           []string      `default:"udp://127.0.0.1:4242" sep:"," placeholder:"[NAME=]URL,…" help:"The APIs of the MistServers whose sessions are held to their decisions: udp://host:port or http://user:password@host:port, with the server's configured name before it where there are several. 'none' for none."`
+	MistFile       string        `placeholder:"FILE" help:"A file that holds the same."`
+	MistLists      []string      `sep:"," placeholder:"[NAME=]URL,…" help:"Where a MistServer with a udp: URL answers HTTP, for lists that fit no datagram. Its own host and port when left out."`
 	Node           string        `default:"mist" placeholder:"NAME" help:"The name of a MistServer that is configured with none."`
 	SessionMode    string        `placeholder:"0-15" help:"MistServer's sessionViewerMode (its default is 14). When given, a session id that MistServer would not compute is refused."`
 	FactsFresh     time.Duration `default:"1m" help:"How old facts in memory may become before they are read again."`
@@ -92,6 +95,9 @@ func (c *serveCommand) settings() (*serviceSettings, error) {
 			return nil, wrongSetting("--session-mode %q is not a number from 0 to 15", c.SessionMode)
 		}
 		cfg.sessionMode = &n
+	}
+	if cfg.mist, err = c.mistSettings(); err != nil {
+		return nil, err
 	}
 	if c.KeepSessions < time.Hour {
 		return nil, wrongSetting("--keep-sessions %s: sessions must be kept for an hour at least", c.KeepSessions)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 
 	"authhook/internal/credential"
 	"authhook/internal/enforce"
+	"authhook/internal/mist/api"
 	"authhook/internal/policy"
 	"authhook/internal/store"
 	"authhook/internal/store/cache"
@@ -42,6 +44,7 @@ type serviceSettings struct {
 	factsFresh       time.Duration
 	factsStale       time.Duration
 	factsEntries     int
+	mist             []mistSetting
 }
 
 // service is authhook at work.
@@ -51,7 +54,8 @@ type service struct {
 	db       database
 	cache    *cache.Cache
 	decider  *policy.Decider
-	registry *enforce.Registry
+	enforcer *enforce.Enforcer
+	mist     []*api.Client
 	follower *feed.Follower
 	metrics  *webhook.Metrics
 	loading  sync.Mutex       // one catalog is put in force after the other
@@ -75,7 +79,7 @@ const (
 )
 
 // serve runs until the context ends, or until something fails that cannot be waited out. What was answered is written
-// before it returns: the registry ends after those who feed it.
+// before it returns: the writer of sessions ends after those who feed it.
 func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.Logger) (err error) {
 	listener, err := net.Listen("tcp", cfg.listen)
 	if err != nil {
@@ -93,7 +97,10 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 	if err != nil {
 		return err
 	}
-	s := newService(cfg, db, log)
+	s, err := newService(cfg, db, log)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if cfg.catalog != nil { // it is known before the database says anything
 		s.useCatalog(cfg.catalog)
@@ -102,16 +109,16 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()
 	written := make(chan error, 1)
-	go func() { written <- s.registry.Run(writing) }()
+	go func() { written <- s.enforcer.Writer().Run(writing) }()
 
-	triggers := webhook.NewTriggers(s.decider, s.registry, s.metrics, log,
+	triggers := webhook.NewTriggers(s.decider, s.enforcer, s.metrics, log,
 		webhook.TriggerOptions{Node: cfg.node, SessionMode: cfg.sessionMode})
-	api, err := s.api(triggers)
+	contract, err := s.api(triggers)
 	if err != nil {
 		return err
 	}
 	server := webhook.NewServer(webhook.NewHandler(triggers, s.metrics, webhook.HandlerOptions{
-		TriggerKey: cfg.triggerKey, Ready: s.readiness, API: api,
+		TriggerKey: cfg.triggerKey, Ready: s.readiness, API: contract,
 	}), log)
 	log.Info("listening", "address", listener.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
@@ -125,6 +132,7 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 		}
 		writeWelcome(out, cfg, listener.Addr().String())
 		group.Go(func() error { return s.keepCatalog(ctx) })
+		group.Go(func() error { return s.enforcer.Run(ctx, s.decider) })
 		group.Go(func() error {
 			keepPruned(ctx, s.db, cfg.keepSessions, s.decider.LongestPreview, log)
 			return nil
@@ -139,7 +147,7 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 	return errors.Join(err, <-written)
 }
 
-func newService(cfg *serviceSettings, db database, log *slog.Logger) *service {
+func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, error) {
 	s := &service{settings: cfg, log: log, db: db, metrics: webhook.NewMetrics(), reload: make(chan struct{}, 1)}
 	stale := cfg.factsStale
 	if stale == 0 {
@@ -148,15 +156,29 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) *service {
 	s.cache = cache.New(s.db, cache.Options{
 		MaxEntries: cfg.factsEntries, FreshFor: cfg.factsFresh, StaleFor: stale, LoadTimeout: loadTimeout, LoadWait: loadWait,
 	})
-	s.decider = policy.NewDecider(s.cache, s.db, s.db, policy.Options{AllowUnavailable: cfg.allowUnavailable})
-	s.registry = enforce.NewRegistry(s.db, log)
+	nodes := make([]enforce.Node, len(cfg.mist))
+	for i, m := range cfg.mist {
+		client, err := m.open()
+		if err != nil {
+			return nil, err
+		}
+		nodes[i] = enforce.Node{Name: m.name, API: client}
+		s.mist = append(s.mist, client)
+	}
+	held := enforce.NewMetrics()
+	s.enforcer = enforce.NewEnforcer(s.db, enforce.Options{Nodes: nodes, DefaultNode: cfg.node, Log: log, Metrics: held})
+	held.Register(s.metrics.Registry())
+	s.decider = policy.NewDecider(s.cache, s.enforcer.Places(), s.db, policy.Options{AllowUnavailable: cfg.allowUnavailable})
 	s.follower = feed.New(s.db, feed.Latest, feed.Options{Log: log}, s.changed, s.lostTrack)
 	s.observe()
-	return s
+	return s, nil
 }
 
 func (s *service) close() error {
 	s.cache.Close()
+	for _, client := range s.mist {
+		_ = client.Close()
+	}
 	if s.jwts != nil {
 		s.jwts.Close()
 	}
@@ -226,7 +248,15 @@ func (s *service) loadCatalog(ctx context.Context) (err error) {
 // useCatalog puts a catalog in force, with the keys of its JWTs. Keys that cannot be used keep no stream from being
 // answered for: a JWT is then unavailable, and /readyz says so.
 func (s *service) useCatalog(c *policy.Catalog) {
-	jwts, err := credential.NewJWTs(c.JWT, credential.Options{Log: s.log, Previous: s.jwts})
+	defer s.enforcer.ChangedAll()
+	if was := s.decider.Catalog(); was != nil && !reflect.DeepEqual(was.JWT, c.JWT) {
+		defer s.enforcer.JWTKeysChanged()
+	}
+	jwts, err := credential.NewJWTs(c.JWT, credential.Options{Log: s.log, Previous: s.jwts, Refreshed: func(r credential.Refresh) {
+		if r.Added > 0 {
+			s.enforcer.KeysArrived()
+		}
+	}})
 	s.keysUnusable.Store(err != nil)
 	if err != nil {
 		s.log.Error("the catalog's JWT keys cannot be used: no JWT is decided about", "error", err)
@@ -250,15 +280,39 @@ func (noKeys) VerifyJWT(string) (*policy.Credential, policy.Reason, string) {
 
 // changed acts on entries of the change feed: what they are about is read anew by whoever needs it next.
 func (s *service) changed(_ context.Context, changes []store.Change) {
-	s.cache.Changed(changes...)
+	s.reread(changes)
 	if slices.ContainsFunc(changes, func(c store.Change) bool { return c.Kind == store.ChangeCatalog }) {
 		s.wantCatalog()
+	}
+}
+
+// reread has what changed read anew, and then the sessions that it concerns decided about again.
+func (s *service) reread(changes []store.Change) {
+	s.cache.Changed(changes...)
+	for _, c := range changes {
+		switch c.Kind {
+		case store.ChangeUser:
+			s.enforcer.ChangedUser(c.Subject)
+		case store.ChangeCredential:
+			if hash, err := policy.ParseCredentialHash(c.Subject); err == nil {
+				s.enforcer.ChangedCredential(hash)
+			}
+		case store.ChangeSession:
+			if node, id, ok := store.ParseSessionSubject(c.Subject); ok {
+				s.enforcer.ChangedSession(node, id)
+			}
+		case store.ChangeSessionEnd:
+			if node, id, ok := store.ParseSessionSubject(c.Subject); ok {
+				_ = s.enforcer.End(node, id) // a node of others is theirs to tell
+			}
+		}
 	}
 }
 
 // lostTrack drops everything, when changes may have been missed.
 func (s *service) lostTrack() {
 	s.cache.DropAll()
+	s.enforcer.ChangedAll()
 	s.wantCatalog()
 }
 
@@ -293,7 +347,7 @@ func (s *service) readiness(ctx context.Context) map[string]string {
 	if s.keysUnusable.Load() {
 		missing["jwt"] = "the catalog's keys cannot be used"
 	}
-	if s.registry.Failing() {
+	if s.enforcer.Writer().Failing() {
 		missing["sessions"] = "cannot be written"
 	}
 	if err := s.db.Ping(ctx); err != nil {

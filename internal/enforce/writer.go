@@ -11,14 +11,14 @@ import (
 	"authhook/internal/policy"
 )
 
-// SessionStore is where sessions are kept.
-type SessionStore interface {
+// SessionWriter is where sessions are written.
+type SessionWriter interface {
 	// WriteSessions writes what became of sessions, in the order in which it happened, all or none of it. One that ended
 	// gives up the place that it held under its plan's limit.
 	WriteSessions(ctx context.Context, sessions []policy.Session) error
 }
 
-// Settings of the registry's writing.
+// Settings of the writing.
 const (
 	// WriteEvery is how long a session waits to be written with others.
 	WriteEvery = 50 * time.Millisecond
@@ -33,9 +33,9 @@ const (
 	lastWrite = 5 * time.Second
 )
 
-// Registry writes to the store what becomes of sessions.
-type Registry struct {
-	store SessionStore
+// Writer writes to the store what becomes of sessions.
+type Writer struct {
+	store SessionWriter
 	log   *slog.Logger
 
 	mu      sync.Mutex
@@ -46,88 +46,88 @@ type Registry struct {
 	work    chan struct{} // holds a token while there is something to write
 }
 
-// NewRegistry makes a registry. Nothing is written until it runs.
-func NewRegistry(store SessionStore, log *slog.Logger) *Registry {
-	return &Registry{store: store, log: log, work: make(chan struct{}, 1)}
+// NewWriter makes a writer. Nothing is written until it runs.
+func NewWriter(store SessionWriter, log *slog.Logger) *Writer {
+	return &Writer{store: store, log: log, work: make(chan struct{}, 1)}
 }
 
 // Record notes what became of a session, to be written soon. It does not wait for the store.
-func (r *Registry) Record(s policy.Session) {
-	r.mu.Lock()
-	if n := len(r.pending); n >= maxPending || n >= maxPending/2 && s.State == policy.SessionDenied {
-		r.dropped++
+func (w *Writer) Record(s policy.Session) {
+	w.mu.Lock()
+	if n := len(w.pending); n >= maxPending || n >= maxPending/2 && s.State == policy.SessionDenied {
+		w.dropped++
 	} else {
-		r.pending = append(r.pending, s)
+		w.pending = append(w.pending, s)
 	}
-	r.mu.Unlock()
-	r.wake()
+	w.mu.Unlock()
+	w.wake()
 }
 
-func (r *Registry) wake() {
+func (w *Writer) wake() {
 	select {
-	case r.work <- struct{}{}:
+	case w.work <- struct{}{}:
 	default:
 	}
 }
 
 // Pending is how many sessions wait to be written, and how many were not kept while the store was away.
-func (r *Registry) Pending() (waiting int, dropped int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.pending), r.dropped
+func (w *Writer) Pending() (waiting int, dropped int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.pending), w.dropped
 }
 
 // Failing says whether the last write failed, so that sessions wait.
-func (r *Registry) Failing() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failing
+func (w *Writer) Failing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failing
 }
 
 // Failures is how many writes failed.
-func (r *Registry) Failures() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failed
+func (w *Writer) Failures() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
 }
 
 // Run writes until the context ends, and then what is left. It returns an error when something stayed unwritten.
-func (r *Registry) Run(ctx context.Context) error {
+func (w *Writer) Run(ctx context.Context) error {
 	retry := WriteEvery
 	for {
 		select {
 		case <-ctx.Done():
-			return r.writeLast(ctx)
-		case <-r.work:
+			return w.writeLast(ctx)
+		case <-w.work:
 		}
 		select { // others that come now are written with it
 		case <-ctx.Done():
-			return r.writeLast(ctx)
+			return w.writeLast(ctx)
 		case <-time.After(retry):
 		}
-		if err := r.write(ctx); err != nil {
+		if err := w.write(ctx); err != nil {
 			if ctx.Err() == nil {
-				r.log.Warn("sessions not written, will try again", "error", err, "in", min(2*retry, retryAtMost))
+				w.log.Warn("sessions not written, will try again", "error", err, "in", min(2*retry, retryAtMost))
 			}
 			retry = min(2*retry, retryAtMost)
-			r.wake()
+			w.wake()
 			continue
 		}
 		retry = WriteEvery
 	}
 }
 
-func (r *Registry) writeLast(ctx context.Context) error {
+func (w *Writer) writeLast(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
 	defer cancel()
-	if err := r.write(ctx); err != nil {
-		waiting, _ := r.Pending()
+	if err := w.write(ctx); err != nil {
+		waiting, _ := w.Pending()
 		return errors.Join(err, &UnwrittenError{waiting})
 	}
 	return nil
 }
 
-// UnwrittenError says how many sessions were not written when the registry stopped.
+// UnwrittenError says how many sessions were not written when the writer stopped.
 type UnwrittenError struct{ Sessions int }
 
 func (e *UnwrittenError) Error() string {
@@ -135,27 +135,27 @@ func (e *UnwrittenError) Error() string {
 }
 
 // write writes what is pending, in its order. What could not be written stays first.
-func (r *Registry) write(ctx context.Context) error {
+func (w *Writer) write(ctx context.Context) error {
 	for {
-		r.mu.Lock()
-		batch := r.pending[:min(len(r.pending), maxBatch)]
-		r.mu.Unlock()
+		w.mu.Lock()
+		batch := w.pending[:min(len(w.pending), maxBatch)]
+		w.mu.Unlock()
 		if len(batch) == 0 {
 			return nil
 		}
-		if err := r.store.WriteSessions(ctx, batch); err != nil {
-			r.mu.Lock()
-			r.failed++
-			r.failing = true
-			r.mu.Unlock()
+		if err := w.store.WriteSessions(ctx, batch); err != nil {
+			w.mu.Lock()
+			w.failed++
+			w.failing = true
+			w.mu.Unlock()
 			return err
 		}
-		r.mu.Lock()
-		r.failing = false
-		r.pending = r.pending[len(batch):]
-		if len(r.pending) == 0 {
-			r.pending = nil // what was written needs no memory
+		w.mu.Lock()
+		w.failing = false
+		w.pending = w.pending[len(batch):]
+		if len(w.pending) == 0 {
+			w.pending = nil // what was written needs no memory
 		}
-		r.mu.Unlock()
+		w.mu.Unlock()
 	}
 }

@@ -59,7 +59,7 @@ func TestEverythingIsWrittenBeforeTheEnd(t *testing.T) {
 	defer func() { require.NoError(t, db.Close()) }()
 	require.NoError(t, db.Migrate(t.Context()))
 
-	r := enforce.NewRegistry(db, quiet)
+	r := enforce.NewWriter(db, quiet)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -88,7 +88,7 @@ func TestEverythingIsWrittenBeforeTheEnd(t *testing.T) {
 func TestSessionsAreWrittenInBatchesAtMostATenthOfASecondBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &faulty{}
-		r := enforce.NewRegistry(f, quiet)
+		r := enforce.NewWriter(f, quiet)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.Run(ctx) }()
@@ -115,7 +115,7 @@ func TestAnOutageLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &faulty{}
 		f.away.Store(true)
-		r := enforce.NewRegistry(f, quiet)
+		r := enforce.NewWriter(f, quiet)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.Run(ctx) }()
@@ -148,7 +148,7 @@ func TestAnOutageLosesNothing(t *testing.T) {
 }
 
 func TestAFloodOfDeniedSessionsIsBounded(t *testing.T) {
-	r := enforce.NewRegistry(&faulty{}, quiet)
+	r := enforce.NewWriter(&faulty{}, quiet)
 	for i := range 200_010 {
 		r.Record(session(i, policy.SessionDenied))
 	}

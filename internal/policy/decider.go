@@ -91,7 +91,7 @@ func (d *Decider) Decide(ctx context.Context, r *Request) (decision Decision, re
 		if decision, err := event.wait(ctx); err == nil {
 			return decision, true
 		}
-		return d.unavailable(r), true
+		return d.unavailable(r, nil), true
 	}
 	defer event.done()
 	// Others may wait for this decision: it does not end with its first asker.
@@ -113,10 +113,11 @@ func (d *Decider) Seen(id EventID) bool {
 
 // unavailable is the answer while the facts cannot be read: the configured one, for an outage is no verdict. What runs goes
 // on, and a connection is not stopped for a rule that nobody could read: who watches or publishes is asked about by name. A
-// push whose stream only its credential knows can go nowhere.
-func (d *Decider) unavailable(r *Request) Decision {
+// push whose stream only its credential knows can go nowhere. The claims of a JWT, where they are known, come with it: what
+// is decided when the facts return needs them.
+func (d *Decider) unavailable(r *Request, claims *Credential) Decision {
 	allow := d.options.AllowUnavailable || r.Rerun || r.Action == Connect || r.Action == Play
-	decision := Decision{Allow: allow && !r.Invalid && !r.StreamOfCredential, Reason: Unavailable}
+	decision := Decision{Allow: allow && !r.Invalid && !r.StreamOfCredential, Reason: Unavailable, Claims: claims}
 	if decision.Allow && r.Action == Push {
 		decision.Stream = r.Stream
 	}
@@ -126,11 +127,11 @@ func (d *Decider) unavailable(r *Request) Decision {
 func (d *Decider) decide(ctx context.Context, r *Request, now time.Time) Decision {
 	book := d.rulebook.Load()
 	if book == nil {
-		return d.unavailable(r)
+		return d.unavailable(r, nil)
 	}
 	var f Facts
 	if err := d.facts(ctx, book, r, now, &f); err != nil {
-		return d.unavailable(r)
+		return d.unavailable(r, f.claims())
 	}
 	if r.StreamOfCredential {
 		if reason := takeStream(r, &f); reason != 0 {
@@ -266,7 +267,7 @@ func (d *Decider) beginPreview(ctx context.Context, r *Request, f *Facts, now ti
 	stream := f.Catalog.Stream(r.Stream)
 	began, err := d.previews.StartPreview(ctx, previewer(r, f), stream.Match, now, stream.previewEvery())
 	if err != nil {
-		return d.unavailable(r)
+		return d.unavailable(r, f.claims())
 	}
 	f.PreviewFrom = began
 	return Evaluate(r, f, now)
@@ -282,7 +283,7 @@ func (d *Decider) takePlace(ctx context.Context, r *Request, decision Decision, 
 	}, decision.MaxConcurrent, decision.OnLimit)
 	switch {
 	case err != nil:
-		return d.unavailable(r)
+		return d.unavailable(r, decision.Claims)
 	case granted:
 		decision.Kicked = kicked
 		return decision

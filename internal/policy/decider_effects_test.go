@@ -129,10 +129,10 @@ func TestPreviewSaysWhenItEnds(t *testing.T) {
 	w := newWorld(preview(time.Minute, time.Hour))
 	h := newHouse(w, Options{})
 	d := h.decide(w.request)
-	assert.Equal(t, Decision{Allow: true, Reason: Preview, Until: in(time.Minute), User: "ann", CredentialID: "c1"}, d)
+	assert.Equal(t, Decision{Allow: true, Reason: Preview, Until: in(time.Minute), User: "ann", CredentialID: "c1", PreviewFrom: noon}, d)
 	h.now = in(2 * time.Minute)
 	d = h.decide(w.request)
-	assert.Equal(t, Decision{Reason: PaymentRequired, Until: in(time.Hour), User: "ann", CredentialID: "c1"}, d)
+	assert.Equal(t, Decision{Reason: PaymentRequired, Until: in(time.Hour), User: "ann", CredentialID: "c1", PreviewFrom: noon}, d)
 }
 
 func TestPreviewIsBegunOnlyWhereItHelps(t *testing.T) {

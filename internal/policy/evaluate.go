@@ -320,11 +320,9 @@ func (q *question) authenticated() bool {
 // identify says in the decision who asked and what comes with it, whatever the answer.
 func (q *question) identify() {
 	d, f := &q.decision, q.f
+	d.PreviewFrom = f.PreviewFrom
 	if f.Credential != nil {
-		d.CredentialID = f.Credential.ID
-		if f.Credential.Kind == CredentialJWT {
-			d.Claims = f.Credential
-		}
+		d.CredentialID, d.Claims = f.Credential.ID, f.claims()
 	}
 	if f.User == nil || f.User.Status == "" {
 		return

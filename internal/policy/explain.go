@@ -15,18 +15,18 @@ var ErrNoCatalog = errors.New("no catalog is applied")
 func (d *Decider) Explain(ctx context.Context, r *Request, at time.Time) (Decision, []Finding, error) {
 	book := d.rulebook.Load()
 	if book == nil {
-		return d.unavailable(r), nil, ErrNoCatalog
+		return d.unavailable(r, nil), nil, ErrNoCatalog
 	}
 	var f Facts
 	if err := d.facts(ctx, book, r, at, &f); err != nil {
-		return d.unavailable(r), nil, fmt.Errorf("read the facts: %w", err)
+		return d.unavailable(r, f.claims()), nil, fmt.Errorf("read the facts: %w", err)
 	}
 	decision, findings := Explain(r, &f, at)
 	if decision.MayPreview {
 		stream := book.catalog.Stream(r.Stream)
 		began, err := d.previews.Preview(ctx, previewer(r, &f), stream.Match, at, stream.previewEvery())
 		if err != nil {
-			return d.unavailable(r), nil, fmt.Errorf("read the preview: %w", err)
+			return d.unavailable(r, f.claims()), nil, fmt.Errorf("read the preview: %w", err)
 		}
 		if f.PreviewFrom = began; began.IsZero() {
 			f.PreviewFrom = at
@@ -45,7 +45,7 @@ func (d *Decider) Explain(ctx context.Context, r *Request, at time.Time) (Decisi
 	}
 	open, err := d.leases.CountLeases(ctx, decision.User, decision.Plan, r.Node, r.Session, at)
 	if err != nil {
-		return d.unavailable(r), findings, fmt.Errorf("count the open sessions: %w", err)
+		return d.unavailable(r, f.claims()), findings, fmt.Errorf("count the open sessions: %w", err)
 	}
 	outcome := "pass"
 	switch {

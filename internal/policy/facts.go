@@ -20,6 +20,14 @@ type Facts struct {
 	PreviewFrom time.Time
 }
 
+// claims are those of the JWT that was presented; nil when there was none.
+func (f *Facts) claims() *Credential {
+	if f.Credential != nil && f.Credential.Kind == CredentialJWT {
+		return f.Credential
+	}
+	return nil
+}
+
 // UserFacts are the facts of one user, read together at one moment and kept together.
 type UserFacts struct {
 	// User is the operator's own id.

@@ -103,6 +103,8 @@ type Decision struct {
 	// MaxConcurrent and OnLimit are the plan's limit, to be held by a lease; 0: no limit.
 	MaxConcurrent int
 	OnLimit       OnLimit
+	// PreviewFrom is when the viewer's preview began, where the answer rests on one.
+	PreviewFrom time.Time
 	// MayPreview says of a deny that a preview would turn it into an allow, if one were begun.
 	MayPreview bool
 	// Kicked are the sessions that lost their place to this one.

@@ -14,6 +14,15 @@ type CredentialHash [sha256.Size]byte
 // String is the hash in lowercase hex.
 func (h CredentialHash) String() string { return hex.EncodeToString(h[:]) }
 
+// ParseCredentialHash reads what [CredentialHash.String] wrote.
+func ParseCredentialHash(text string) (h CredentialHash, err error) {
+	if len(text) != hex.EncodedLen(len(h)) {
+		return h, hex.ErrLength
+	}
+	_, err = hex.Decode(h[:], []byte(text))
+	return h, err
+}
+
 // HashKey is the hash of an opaque key.
 func HashKey(key string) CredentialHash { return sha256.Sum256([]byte(key)) }
 

@@ -197,6 +197,7 @@ func (r row) check(t *testing.T) {
 			if u := w.facts.User; u != nil && u.Status != "" {
 				want.User = u.User
 			}
+			want.PreviewFrom = w.facts.PreviewFrom
 			got := w.evaluate()
 			assert.Equal(t, want, got)
 			assert.Equal(t, want.Reason.String(), got.Reason.String())

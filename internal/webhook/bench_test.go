@@ -48,7 +48,8 @@ func (h heldFacts) FactsByUser(_ context.Context, user string) (*policy.UserFact
 
 type nowhere struct{}
 
-func (nowhere) Record(policy.Session) {}
+func (nowhere) Record(policy.Session)     {}
+func (nowhere) Kick(policy.KickedSession) {}
 
 // benchService is POST /trigger with a hundred users' facts in memory, a catalog, metrics and its log.
 func benchService(b *testing.B) (http.Handler, []string) {

@@ -24,6 +24,8 @@ type Decider interface {
 // Sessions is told what becomes of sessions. It does not make its caller wait.
 type Sessions interface {
 	Record(policy.Session)
+	// Kick tells of a session that lost its place to a newer one.
+	Kick(policy.KickedSession)
 }
 
 // Call is one trigger as a media server sends it, over whichever way.
@@ -208,6 +210,10 @@ func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeat
 		Node: r.Node, ID: strings.Clone(r.Session), Instance: r.Instance, State: policy.SessionDenied,
 		Stream: strings.Clone(shown(r.Stream)), Address: r.Address, Connector: strings.Clone(r.Connector), User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
 		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: t.now(), Until: d.Until,
+		PreviewFrom: d.PreviewFrom, Rerun: r.Rerun,
+	}
+	if r.Presented.JWT != "" && d.Claims == nil { // it could not be verified: its hash tells it from none at all
+		s.Credential = policy.HashKey(r.Presented.JWT)
 	}
 	if d.Allow {
 		s.State = policy.SessionOpen
@@ -216,6 +222,7 @@ func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeat
 	t.metrics.session(s.Node, s.State)
 	for _, k := range d.Kicked {
 		t.log.Info("session lost its place to a newer one", "node", k.Node, "session", short(k.Session), "user", d.User)
+		t.sessions.Kick(k)
 	}
 }
 

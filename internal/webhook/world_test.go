@@ -65,6 +65,8 @@ func (r *recorder) Record(s policy.Session) {
 	r.all = append(r.all, s)
 }
 
+func (*recorder) Kick(policy.KickedSession) {}
+
 func (r *recorder) recorded() []policy.Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,0 +1,279 @@
+package enforce
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"authhook/internal/mist/api"
+	"authhook/internal/policy"
+)
+
+// node is one MistServer and its sessions. The enforcer's lock guards it.
+type node struct {
+	name     string
+	e        *Enforcer
+	api      *api.Client // nil: it is only heard of, and nothing can be told to it
+	commands *api.Queue
+	recall   bool // its name came to be known: the store may know sessions of that name
+
+	sessions     map[string]*session
+	byStream     *chains[string]
+	open, denied int
+
+	instance string   // the server process
+	earlier  []string // those before it
+
+	strangers map[string]*stranger // live sessions that nobody decided about
+	kicked    map[string]time.Time // when sessions lost their place to a newer one
+
+	looked   time.Time // when its list was last read
+	lookSoon bool      // something is to be confirmed
+	tagSoon  bool      // sessions wait to be listed, for their tags
+	failing  bool      // its list could not be read
+	lookWake chan struct{}
+
+	asking  map[string]bool // streams to be asked about, when there is time
+	order   []string        // the same in their order
+	askWake chan struct{}
+	lifted  bool // denials from before the start have been lifted
+
+	streamTags map[string][]string // what its streams were tagged with by us
+	viewers    map[string]int      // of its active streams, when last read
+	unguarded  int                 // live sessions that stayed strangers
+}
+
+// stranger is a live session that nobody decided about.
+type stranger struct {
+	listed time.Time // when it was last seen
+	asked  time.Time // when it was asked about; zero: not yet
+}
+
+// maxNodes bounds the nodes that are only heard of: their names come with the triggers.
+const maxNodes = 1000
+
+// addNode adds a node. The caller holds the lock, or nobody else knows the enforcer yet.
+func (e *Enforcer) addNode(name string, client *api.Client) *node {
+	n := &node{
+		name: name, e: e, api: client,
+		sessions: make(map[string]*session), byStream: newChains[string](func(s *session) *link { return &s.byStream }),
+		strangers: make(map[string]*stranger), kicked: make(map[string]time.Time),
+		lookWake: make(chan struct{}, 1), asking: make(map[string]bool), askWake: make(chan struct{}, 1),
+		streamTags: make(map[string][]string), viewers: make(map[string]int),
+	}
+	if client != nil {
+		n.commands = client.NewQueue(api.QueueOptions{Wanted: n.wanted, Sent: n.sent, Received: n.received, Failed: n.undelivered})
+	}
+	e.nodes[name] = n
+	return n
+}
+
+// nodeOf is the node of a name. The first name that is heard of is that of the MistServer whose name is not known. The
+// caller holds the lock.
+func (e *Enforcer) nodeOf(name string) *node {
+	if n := e.nodes[name]; n != nil {
+		return n
+	}
+	if e.unnamed != nil {
+		n := e.unnamed
+		e.rename(n, name)
+		return n
+	}
+	if len(e.nodes) >= maxNodes {
+		name = "other"
+		if n := e.nodes[name]; n != nil {
+			return n
+		}
+	}
+	return e.addNode(name, nil)
+}
+
+// rename gives the MistServer whose name was not known its name. The caller holds the lock.
+func (e *Enforcer) rename(n *node, name string) {
+	e.unnamed = nil
+	if n.name == name || e.nodes[name] != nil {
+		return
+	}
+	e.log.Info("this MistServer's name is known now", "node", name, "was", n.name)
+	delete(e.nodes, n.name)
+	n.name, n.recall = name, true
+	e.nodes[name] = n
+	n.wakeToLook()
+}
+
+// learnTimeout bounds how long a start waits for a MistServer's name.
+const learnTimeout = 2 * time.Second
+
+// learnName asks a MistServer for its name, where none is configured here.
+func (e *Enforcer) learnName(ctx context.Context, n *node) {
+	e.mu.Lock()
+	unnamed := e.unnamed == n
+	e.mu.Unlock()
+	if !unnamed {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, learnTimeout)
+	defer cancel()
+	config, err := n.api.Config(asking)
+	if err != nil {
+		e.log.Warn("MistServer cannot be asked for its name: its first trigger will tell", "error", err)
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.unnamed != n {
+		return
+	}
+	if config.ServerName != "" {
+		e.rename(n, config.ServerName)
+	}
+	e.unnamed = nil // it has this name, or none
+}
+
+// noticeInstance sees that a node restarted: the sessions of the process before are over. The caller holds the lock.
+func (e *Enforcer) noticeInstance(n *node, instance string) {
+	if instance == "" || instance == n.instance || slices.Contains(n.earlier, instance) {
+		return
+	}
+	was := n.instance
+	n.instance = instance
+	if was != "" {
+		n.earlier = append(n.earlier, was)
+		if len(n.earlier) > 8 {
+			n.earlier = n.earlier[1:]
+		}
+	}
+	over := 0
+	for _, s := range n.sessions {
+		if s.Instance != instance && s.Instance != "" {
+			e.vanished(s)
+			over++
+		}
+	}
+	if was != "" || over > 0 {
+		e.log.Warn("MistServer restarted: its sessions are over", "node", n.name, "sessions", over)
+		clear(n.strangers)
+	}
+}
+
+// vanished ends a session whose end nobody told. The caller holds the lock.
+func (e *Enforcer) vanished(s *session) {
+	if s.State == policy.SessionOpen {
+		last := s.listed.time()
+		if last.IsZero() {
+			last = s.Decided
+		}
+		e.writer.Record(endOf(s, last))
+	}
+	e.drop(s)
+}
+
+// wanted says, right before a command leaves, whether it is still wanted.
+func (n *node) wanted(c api.Command) bool {
+	n.e.mu.Lock()
+	defer n.e.mu.Unlock()
+	switch c.Kind {
+	case api.StopSession:
+		s := n.sessions[c.Session]
+		return s != nil && s.errand != nil
+	case api.TagSession:
+		s := n.sessions[c.Session]
+		return s != nil && s.State == policy.SessionOpen
+	}
+	return true
+}
+
+func (n *node) sent(c api.Command, at time.Time) {
+	if c.Kind != api.StopSession {
+		n.e.metrics.command(c.Kind)
+		return
+	}
+	n.e.mu.Lock()
+	defer n.e.mu.Unlock()
+	if s := n.sessions[c.Session]; s != nil {
+		n.e.sent(s, at)
+	}
+	n.e.metrics.command(c.Kind)
+}
+
+func (n *node) received(c api.Command, _ time.Time) {
+	if c.Kind != api.StopSession {
+		return
+	}
+	n.e.mu.Lock()
+	defer n.e.mu.Unlock()
+	if s := n.sessions[c.Session]; s != nil && s.errand != nil {
+		s.errand.received = true
+	}
+}
+
+// undelivered hears of a command that MistServer did not receive. Whatever it was for is still wanted, and comes again.
+func (n *node) undelivered(c api.Command, err error) {
+	n.e.metrics.undelivered(c.Kind)
+	n.e.mu.Lock()
+	defer n.e.mu.Unlock()
+	if c.Kind == api.TagSession {
+		if s := n.sessions[c.Session]; s != nil {
+			s.tagged = slices.DeleteFunc(slices.Clone(s.tagged), func(tag string) bool { return tag == c.Tag })
+		}
+	}
+	if c.Kind == api.TagStream {
+		delete(n.streamTags, c.Stream)
+	}
+	n.e.log.Debug("MistServer did not receive a command", "node", n.name, "command", c.Kind.String(), "error", err)
+}
+
+// wakeToLook has the node's list read soon. The caller holds the lock.
+func (n *node) wakeToLook() {
+	n.lookSoon = true
+	select {
+	case n.lookWake <- struct{}{}:
+	default:
+	}
+}
+
+// wakeToTag has the node's list read soon where a session has tags that MistServer was not told of. The caller holds the
+// lock.
+func (n *node) wakeToTag(s *session) {
+	if n.commands == nil || s.State != policy.SessionOpen || len(s.Tags) == 0 || subset(s.Tags, s.tagged) {
+		return
+	}
+	if s.listed != 0 {
+		n.tag(s)
+		return
+	}
+	n.tagSoon = true
+	select {
+	case n.lookWake <- struct{}{}:
+	default:
+	}
+}
+
+// tag tells MistServer of a listed session's tags. Before it is listed a tag would be dropped; and there is no way to take
+// one away. The caller holds the lock.
+func (n *node) tag(s *session) {
+	for _, tag := range s.Tags {
+		if !slices.Contains(s.tagged, tag) {
+			n.commands.Add(api.Command{Kind: api.TagSession, Session: s.ID, Tag: tag})
+		}
+	}
+	if len(s.tagged) == 0 {
+		s.tagged = s.Tags // shared: most sessions never have others
+		return
+	}
+	s.tagged = slices.Clone(s.tagged)
+	for _, tag := range s.Tags {
+		if !slices.Contains(s.tagged, tag) {
+			s.tagged = append(s.tagged, tag)
+		}
+	}
+}
+
+func subset(part, of []string) bool {
+	for _, x := range part {
+		if !slices.Contains(of, x) {
+			return false
+		}
+	}
+	return true
+}

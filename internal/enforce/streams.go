@@ -1,0 +1,122 @@
+package enforce
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"authhook/internal/mist/api"
+)
+
+// askLater has a stream's sessions asked about again, when it is its turn. The caller holds the lock.
+func (n *node) askLater(stream string) {
+	if stream == "" || n.asking[stream] || n.commands == nil {
+		return
+	}
+	n.asking[stream] = true
+	n.order = append(n.order, stream)
+	select {
+	case n.askWake <- struct{}{}:
+	default:
+	}
+}
+
+// invalidate has a stream's sessions asked about again at once. The caller holds the lock.
+func (n *node) invalidate(stream string) {
+	if n.commands != nil {
+		n.commands.Add(api.Command{Kind: api.InvalidateStream, Stream: stream})
+	}
+}
+
+// ask asks about streams, one after the other, so that no more than `rate` sessions a second come to ask.
+func (n *node) ask(ctx context.Context, rate int) {
+	const atLeast = 20 * time.Millisecond
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.askWake:
+		}
+		for {
+			n.e.mu.Lock()
+			if len(n.order) == 0 {
+				n.order = nil
+				n.e.mu.Unlock()
+				break
+			}
+			stream := n.order[0]
+			n.order = n.order[1:]
+			delete(n.asking, stream)
+			n.invalidate(stream)
+			viewers := max(n.viewers[stream], 1)
+			n.e.mu.Unlock()
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(max(atLeast, time.Duration(viewers)*time.Second/time.Duration(rate))):
+			}
+		}
+	}
+}
+
+// tend keeps a node's active streams tagged as the catalog says. At the start it also lifts the denials from before it,
+// which nobody here knows and which stand for 600 s: every active stream is asked about once, in turn.
+func (e *Enforcer) tend(ctx context.Context, n *node) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		streams, err := n.api.ActiveStreams(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			e.log.Debug("MistServer's streams cannot be listed", "node", n.name, "error", err)
+			timer.Reset(e.o.SweepEvery / 2)
+			continue
+		}
+		e.tendStreams(n, streams)
+		timer.Reset(e.o.SweepEvery)
+	}
+}
+
+func (e *Enforcer) tendStreams(n *node, streams []api.ActiveStream) {
+	catalog := e.decider.Catalog()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(n.viewers)
+	for i := range streams {
+		s := &streams[i]
+		n.viewers[s.Name] = s.Viewers
+		if !n.lifted {
+			n.askLater(s.Name)
+		}
+		if catalog == nil {
+			continue
+		}
+		var due []string
+		if p := catalog.Stream(s.Name); p != nil {
+			due = p.Tags
+		}
+		for _, tag := range due {
+			if !slices.Contains(s.Tags, tag) {
+				n.commands.Add(api.Command{Kind: api.TagStream, Stream: s.Name, Tag: tag})
+			}
+		}
+		for _, tag := range n.streamTags[s.Name] { // others' tags are not ours to take away
+			if !slices.Contains(due, tag) && slices.Contains(s.Tags, tag) {
+				n.commands.Add(api.Command{Kind: api.UntagStream, Stream: s.Name, Tag: tag})
+			}
+		}
+		if len(due) > 0 {
+			n.streamTags[s.Name] = due
+		} else if !slices.ContainsFunc(s.Tags, func(tag string) bool { return slices.Contains(n.streamTags[s.Name], tag) }) {
+			delete(n.streamTags, s.Name)
+		}
+	}
+	n.lifted = true
+}

@@ -1,0 +1,214 @@
+package enforce
+
+import (
+	"context"
+	"time"
+
+	"authhook/internal/mist/api"
+	"authhook/internal/policy"
+)
+
+// tagLookEvery is how often the list is read, in units of LookEvery, while sessions wait to be listed for their tags.
+const tagLookEvery = 4
+
+// watch reads a node's list of sessions, and compares: at every sweep, and more often while something is to be confirmed.
+func (e *Enforcer) watch(ctx context.Context, n *node) {
+	var swept time.Time
+	retry := e.o.LookEvery
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.lookWake:
+		case <-timer.C:
+		}
+		e.mu.Lock()
+		recall := n.recall
+		e.mu.Unlock()
+		if recall {
+			e.recall(ctx, n)
+		}
+		now := time.Now()
+		due := e.nextLook(n, swept, retry)
+		if now.Before(due) {
+			timer.Reset(due.Sub(now))
+			continue
+		}
+		list, err := n.api.Sessions(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			retry = min(2*retry, e.o.SweepEvery)
+			e.lookFailed(n, err)
+		} else {
+			retry = e.o.LookEvery
+			e.compare(n, &list, now)
+		}
+		if now = time.Now(); !now.Before(swept.Add(e.o.SweepEvery)) {
+			swept = now
+			e.reconsiderAll(n)
+		}
+		timer.Reset(time.Until(e.nextLook(n, swept, retry)))
+	}
+}
+
+// nextLook is when a node's list is to be read next.
+func (e *Enforcer) nextLook(n *node, swept time.Time, retry time.Duration) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n.looked.IsZero() {
+		return time.Time{}
+	}
+	next := swept.Add(e.o.SweepEvery)
+	sooner := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	switch {
+	case n.failing:
+		sooner(n.looked.Add(retry))
+	case n.lookSoon:
+		sooner(n.looked.Add(e.o.LookEvery))
+	case n.tagSoon:
+		sooner(n.looked.Add(tagLookEvery * e.o.LookEvery))
+	}
+	return next
+}
+
+func (e *Enforcer) lookFailed(n *node, err error) {
+	e.metrics.looks.Inc()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n.looked = time.Now()
+	if !n.failing {
+		n.failing = true
+		e.log.Error("MistServer's sessions cannot be listed: nothing can be confirmed until they can", "node", n.name, "error", err)
+	}
+}
+
+// reconsiderAll has every session of a node decided about again.
+func (e *Enforcer) reconsiderAll(n *node) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	for _, s := range n.sessions {
+		e.reconsider(s, now)
+	}
+	for id, at := range n.kicked {
+		if now.Sub(at) > e.o.KickedFor {
+			delete(n.kicked, id)
+		}
+	}
+}
+
+// compare holds what is known of a node's sessions against its list, which was asked for at a moment.
+func (e *Enforcer) compare(n *node, list *api.SessionList, asked time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n.failing {
+		n.failing = false
+		e.log.Info("MistServer's sessions can be listed again", "node", n.name)
+	}
+	n.looked = time.Now()
+	n.lookSoon, n.tagSoon = false, false
+	unguarded := 0
+	for i := range list.Sessions {
+		live := &list.Sessions[i]
+		if !live.Viewer() {
+			continue
+		}
+		if s := n.sessions[live.ID]; s != nil {
+			e.seen(n, s, asked)
+		} else if e.seenStranger(n, live, asked) {
+			unguarded++
+		}
+	}
+	for _, s := range n.sessions {
+		if s.listed != momentOf(asked) {
+			e.missed(n, s, asked)
+		}
+		if w := s.wants(); w != settled && w != unlocked {
+			n.lookSoon = true
+		}
+		if s.State == policy.SessionOpen && s.listed == 0 && len(s.Tags) > 0 {
+			n.tagSoon = true
+		}
+	}
+	for id, x := range n.strangers {
+		if !x.listed.Equal(asked) {
+			delete(n.strangers, id)
+		}
+	}
+	if unguarded > n.unguarded {
+		e.log.Warn("live sessions that nobody asked about: a stream without the trigger, or a token that MistServer accepts by itself",
+			"node", n.name, "sessions", unguarded)
+	}
+	n.unguarded = unguarded
+}
+
+// seen notes that a session lives. The caller holds the lock.
+func (e *Enforcer) seen(n *node, s *session, at time.Time) {
+	delete(n.strangers, s.ID)
+	s.listed, s.missing = momentOf(at), 0
+	if s.State == policy.SessionDenied {
+		// Right after a re-run's denial it is still being cut, and the list is a second behind.
+		if s.errand == nil && at.Sub(s.Decided) > e.o.SettledAfter {
+			e.log.Warn("a denied session is live", "node", n.name, "session", short(s.ID), "stream", s.Stream, "reason", s.Reason.String())
+			s.errand = &errand{want: revoked, since: at}
+			e.command(s, at)
+		}
+		return
+	}
+	if !subset(s.Tags, s.tagged) {
+		n.tag(s)
+	}
+}
+
+// missed notes that the list lacks a session. The caller holds the lock.
+func (e *Enforcer) missed(n *node, s *session, at time.Time) {
+	if s.missing == 0 {
+		s.missing = momentOf(at)
+	}
+	if s.listed == 0 && at.Sub(s.Decided) < e.o.SettledAfter {
+		return // it is not listed yet
+	}
+	switch w := s.wants(); {
+	case w == revoked || w == bounced || w == dismissed:
+		byCommand := s.begun()
+		e.cameAbout(s, byCommand)
+		if s.State == policy.SessionDenied {
+			return // cut by the answer to its asking again, and remembered
+		}
+		if byCommand {
+			s.listed = momentOf(at)
+		}
+		e.vanished(s)
+	case s.State == policy.SessionOpen && at.Sub(s.missing.time()) >= e.o.VanishedAfter:
+		e.log.Info("session is over without word of its end", "node", n.name, "session", short(s.ID), "stream", s.Stream)
+		e.vanished(s)
+	}
+}
+
+// seenStranger notes a live session that nobody decided about: it is asked about again, once. It says whether it stays
+// unguarded. The caller holds the lock.
+func (e *Enforcer) seenStranger(n *node, live *api.Session, at time.Time) bool {
+	x := n.strangers[live.ID]
+	if x == nil { // its trigger may be on its way
+		n.strangers[live.ID] = &stranger{listed: at}
+		n.lookSoon = true
+		return false
+	}
+	x.listed = at
+	switch {
+	case x.asked.IsZero():
+		x.asked = at
+		n.askLater(live.Stream)
+	default:
+		return at.Sub(x.asked) > 2*e.o.SettledAfter
+	}
+	return false
+}

@@ -1,0 +1,348 @@
+package enforce_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"authhook/internal/credential"
+	"authhook/internal/enforce"
+	"authhook/internal/mist/api"
+	"authhook/internal/mist/misttest"
+	"authhook/internal/policy"
+	"authhook/internal/store"
+	"authhook/internal/store/cache"
+	"authhook/internal/store/sqlite"
+	"authhook/internal/webhook"
+)
+
+// pace is how much faster than the real one everything goes, on both sides.
+const pace = 0.1
+
+func paced(d time.Duration) time.Duration { return time.Duration(float64(d) * pace) }
+
+// pacedOptions are the enforcer's defaults at the tests' pace.
+func pacedOptions() enforce.Options {
+	return enforce.Options{
+		SweepEvery: paced(5 * time.Second), LookEvery: paced(300 * time.Millisecond), RepeatAfter: paced(2500 * time.Millisecond),
+		SettledAfter: paced(3 * time.Second), VanishedAfter: paced(30 * time.Second), DenialsKept: paced(15 * time.Minute),
+		RenewEvery: paced(10 * time.Second), KickedFor: paced(10 * time.Minute),
+	}
+}
+
+// world is an authhook with its MistServers and its store. Some of it can fail.
+type world struct {
+	t         testing.TB
+	db        *sqlite.Store
+	away      atomic.Bool // the store, for whoever asks for facts
+	mists     []*misttest.Server
+	houses    []*house
+	mu        sync.Mutex
+	position  int64
+	following sync.WaitGroup
+}
+
+// house is one authhook.
+type house struct {
+	w        *world
+	enforcer *enforce.Enforcer
+	cache    *cache.Cache
+	decider  *policy.Decider
+	metrics  *prometheus.Registry
+	server   *httptest.Server
+	stop     func()
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t}
+	var err error
+	w.db, err = sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "authhook.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.db.Close()) })
+	require.NoError(t, w.db.Migrate(context.Background()))
+	w.apply(&policy.Catalog{
+		Plans: []policy.Plan{{Key: "gold", Rank: 20, Tags: []string{"plan:gold"}}},
+		Streams: []policy.StreamPolicy{
+			{Match: "free", Access: policy.AccessPublic},
+			{Match: "*", Access: policy.AccessEntitled, Plans: []string{"gold"}},
+		},
+	})
+	return w
+}
+
+// facts are the world's, when the store is not away.
+type facts struct{ w *world }
+
+var errAway = fmt.Errorf("the test says so: %w", store.ErrUnavailable)
+
+func (f facts) FactsByCredential(ctx context.Context, h policy.CredentialHash) (*policy.Credential, *policy.UserFacts, error) {
+	if f.w.away.Load() {
+		return nil, nil, errAway
+	}
+	return f.w.db.FactsByCredential(ctx, h)
+}
+
+func (f facts) FactsByUser(ctx context.Context, user string) (*policy.UserFacts, error) {
+	if f.w.away.Load() {
+		return nil, errAway
+	}
+	return f.w.db.FactsByUser(ctx, user)
+}
+
+// mist starts a MistServer.
+func (w *world) mist(name string) *misttest.Server {
+	w.t.Helper()
+	timing := misttest.MeasuredTiming().Scaled(pace)
+	timing.TriggerWait = misttest.MeasuredTiming().TriggerWait // the machine is no faster
+	m, err := misttest.Start(misttest.Options{Name: name, Timing: timing, Seed: 1, Concurrency: 64})
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() {
+		require.False(w.t, m.Corrupted(), "a datagram was too long")
+		require.NoError(w.t, m.Close())
+	})
+	w.mists = append(w.mists, m)
+	return m
+}
+
+// open opens an authhook that answers a MistServer's triggers and holds its sessions.
+func (w *world) open(m *misttest.Server, change ...func(*enforce.Options)) *house {
+	w.t.Helper()
+	h := w.house(m, change...)
+	h.run()
+	h.guard(m)
+	return h
+}
+
+func (w *world) house(m *misttest.Server, change ...func(*enforce.Options)) *house {
+	w.t.Helper()
+	h := &house{w: w, metrics: prometheus.NewRegistry()}
+	client, err := api.New(m.UDPURL(), api.Options{})
+	require.NoError(w.t, err)
+	o := pacedOptions()
+	o.Nodes = []enforce.Node{{API: client}}
+	o.Metrics = enforce.NewMetrics()
+	o.Log = logFor(w.t)
+	for _, f := range change {
+		f(&o)
+	}
+	h.enforcer = enforce.NewEnforcer(w.db, o)
+	o.Metrics.Register(h.metrics)
+	h.cache = cache.New(facts{w}, cache.Options{AbsentFor: time.Millisecond})
+	w.t.Cleanup(h.cache.Close)
+	h.decider = policy.NewDecider(h.cache, h.enforcer.Places(), w.db, policy.Options{})
+	c, err := w.db.Catalog(context.Background())
+	require.NoError(w.t, err)
+	h.decider.SetCatalog(c, nil)
+	triggers := webhook.NewTriggers(h.decider, h.enforcer, webhook.NewMetrics(), quiet, webhook.TriggerOptions{Node: "mist"})
+	h.server = httptest.NewServer(webhook.NewHandler(triggers, webhook.NewMetrics(), webhook.HandlerOptions{}))
+	w.t.Cleanup(h.server.Close)
+	w.t.Cleanup(func() { require.NoError(w.t, client.Close()) })
+	return h
+}
+
+// run has the enforcer run until the test ends or stop is called.
+func (h *house) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	writing, stopWriting := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := h.enforcer.Run(ctx, h.decider); err != nil && !errors.Is(err, context.Canceled) {
+			h.w.t.Error(err)
+		}
+	})
+	var writer sync.WaitGroup
+	writer.Go(func() { _ = h.enforcer.Writer().Run(writing) })
+	h.stop = sync.OnceFunc(func() {
+		h.server.Close()
+		cancel()
+		running.Wait()
+		stopWriting()
+		writer.Wait()
+	})
+	h.w.t.Cleanup(h.stop)
+	h.w.mu.Lock()
+	h.w.houses = append(h.w.houses, h)
+	h.w.mu.Unlock()
+}
+
+// guard puts the house's triggers into a MistServer.
+func (h *house) guard(m *misttest.Server) {
+	url := h.server.URL + "/trigger"
+	m.SetTriggers(map[string][]misttest.Trigger{
+		"USER_NEW":     {{Handler: url, Sync: true, Default: "false"}},
+		"USER_END":     {{Handler: url}},
+		"PLAY_REWRITE": {{Handler: url, Sync: true, Default: ""}},
+	})
+}
+
+// tell has every house act on what changed, as following the change feed does.
+func (w *world) tell() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	changes, err := w.db.Changes(context.Background(), w.position, store.MaxPage)
+	require.NoError(w.t, err)
+	for _, c := range changes {
+		w.position = c.Number
+		for _, h := range w.houses {
+			h.changed(c)
+		}
+	}
+}
+
+func (h *house) changed(c store.Change) {
+	h.cache.Changed(c)
+	switch c.Kind {
+	case store.ChangeUser:
+		h.enforcer.ChangedUser(c.Subject)
+	case store.ChangeCredential:
+		hash, err := policy.ParseCredentialHash(c.Subject)
+		require.NoError(h.w.t, err)
+		h.enforcer.ChangedCredential(hash)
+	case store.ChangeCatalog:
+		catalog, err := h.w.db.Catalog(context.Background())
+		require.NoError(h.w.t, err)
+		h.decider.SetCatalog(catalog, nil)
+		h.enforcer.ChangedAll()
+	case store.ChangeSession:
+		node, id, ok := store.ParseSessionSubject(c.Subject)
+		require.True(h.w.t, ok)
+		h.enforcer.ChangedSession(node, id)
+	case store.ChangeSessionEnd:
+		node, id, ok := store.ParseSessionSubject(c.Subject)
+		require.True(h.w.t, ok)
+		_ = h.enforcer.End(node, id)
+	}
+}
+
+func (w *world) apply(c *policy.Catalog) {
+	w.t.Helper()
+	_, _, err := w.db.ApplyCatalog(context.Background(), c, nil)
+	require.NoError(w.t, err)
+	w.tell()
+}
+
+// user makes a user with a key, and returns the key.
+func (w *world) user(name string) (key string) {
+	w.t.Helper()
+	_, _, err := w.db.PutUser(context.Background(), store.UserChange{ID: name, Status: policy.ActiveUser})
+	require.NoError(w.t, err)
+	key = credential.NewKey()
+	_, err = w.db.AddCredential(context.Background(), policy.HashKey(key), policy.Credential{Kind: policy.CredentialKey, User: name}, time.Now())
+	require.NoError(w.t, err)
+	w.tell()
+	return key
+}
+
+// entitle gives a user a plan until a moment; zero: for good.
+func (w *world) entitle(user, plan string, until time.Time) (id string) {
+	w.t.Helper()
+	e, err := w.db.AddEntitlement(context.Background(), user, policy.Entitlement{Plan: plan, Until: until, Source: "test"})
+	require.NoError(w.t, err)
+	w.tell()
+	return e
+}
+
+// withdraw takes an entitlement back.
+func (w *world) withdraw(user, id string) {
+	w.t.Helper()
+	require.NoError(w.t, w.db.RemoveEntitlement(context.Background(), user, id))
+	w.tell()
+}
+
+// watch has a viewer come, who comes back whenever it is cut or denied.
+func watch(m *misttest.Server, stream, key string, at int) *misttest.Player {
+	return m.Connect(misttest.Viewer{
+		Stream: stream, Token: key, Address: host(at), Reconnect: paced(time.Second),
+	})
+}
+
+// host is one of many addresses.
+func host(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+}
+
+// await waits for a player's state.
+func await(t testing.TB, p *misttest.Player, s misttest.State) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	require.NoError(t, p.Wait(ctx, s), "a player that is %s is never %s", p.State(), s)
+}
+
+// patience is how long a test waits before it says that something never happens.
+const patience = 30 * time.Second
+
+// eventually waits until something holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	require.Eventually(t, holds, patience, 5*time.Millisecond, what)
+}
+
+// stored is a session as it is stored.
+func (w *world) stored(node, id string) policy.Session {
+	s, err := w.db.Session(context.Background(), node, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		require.NoError(w.t, err)
+	}
+	return s
+}
+
+// status is what a house knows of a node.
+func (h *house) status(node string) enforce.NodeStatus {
+	for _, s := range h.enforcer.Nodes() {
+		if s.Name == node {
+			return s
+		}
+	}
+	return enforce.NodeStatus{}
+}
+
+// confirmed is how many actions of a kind were seen to have come about.
+func (h *house) confirmed(action string) int {
+	families, err := h.metrics.Gather()
+	require.NoError(h.w.t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "authhook_enforce_confirmed_seconds" && m.GetLabel()[0].GetValue() == action {
+				return int(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return 0
+}
+
+// told are the commands of a kind that a MistServer got, by target.
+func told(m *misttest.Server, kind string) map[string]int {
+	targets := map[string]int{}
+	for _, c := range m.Commands() {
+		if c.Kind == kind {
+			targets[c.Target]++
+		}
+	}
+	return targets
+}
+
+// logFor writes a log into the test's.
+func logFor(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func sorted(list []string) []string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list
+}
