@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +71,7 @@ func (o *output) String() string {
 }
 
 // find waits until the output holds the pattern, and returns its first group.
-func (o *output) find(t *testing.T, pattern string) string {
+func (o *output) find(t testing.TB, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
 	for {
@@ -92,7 +93,7 @@ type served struct {
 	stop     func() int // and returns its exit code
 }
 
-func serveForTest(t *testing.T, args ...string) *served {
+func serveForTest(t testing.TB, args ...string) *served {
 	t.Helper()
 	s := startForTest(t, args...)
 	found := s.out.find(t, `(?m)answers on (\S+)$|^(exited)$`)
@@ -102,13 +103,16 @@ func serveForTest(t *testing.T, args ...string) *served {
 }
 
 // startForTest does not wait until the service is ready.
-func startForTest(t *testing.T, args ...string) *served {
+func startForTest(t testing.TB, args ...string) *served {
 	t.Helper()
+	if !slices.Contains(args, "--mist") {
+		args = append(args, "--mist", noMist)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &served{out: newOutput(), log: newOutput()}
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--mist", "none"}, args...), s.out, s.log)
+		code <- run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...), s.out, s.log)
 		s.out.Write([]byte("\nexited\n"))
 	}()
 	var once sync.Once
@@ -125,7 +129,7 @@ func startForTest(t *testing.T, args ...string) *served {
 }
 
 // waitLog waits for a line in the log, and returns the pattern's first group.
-func (s *served) waitLog(t *testing.T, pattern string) string {
+func (s *served) waitLog(t testing.TB, pattern string) string {
 	t.Helper()
 	if !strings.Contains(pattern, "(") {
 		pattern = "(" + pattern + ")"
@@ -163,10 +167,10 @@ func (s *served) ask(t *testing.T, trigger, uuid, body string) string {
 	return string(text)
 }
 
-func emptyDatabase(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "authhook.db") }
+func emptyDatabase(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "authhook.db") }
 
 // databases are a new one of each kind.
-func databases(t *testing.T) map[string]string {
+func databases(t testing.TB) map[string]string {
 	return map[string]string{"sqlite": emptyDatabase(t), "postgres": storetest.PostgresSchema(t)}
 }
 

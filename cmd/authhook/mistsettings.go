@@ -14,7 +14,9 @@ type mistSetting struct {
 }
 
 // open makes its client. Nothing is sent yet.
-func (m *mistSetting) open() (*api.Client, error) { return api.New(m.url, api.Options{ListURL: m.lists}) }
+func (m *mistSetting) open() (*api.Client, error) {
+	return api.New(m.url, api.Options{ListURL: m.lists})
+}
 
 // noMist says that no MistServer is told anything.
 const noMist = "none"

@@ -74,6 +74,14 @@ func (e *Enforcer) JWTKeysChanged() {
 	}
 }
 
+// Hears says whether triggers of a node come here, although nothing can be told to it: then nobody can.
+func (e *Enforcer) Hears(nodeName string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.nodes[nodeName]
+	return n != nil && n.commands == nil
+}
+
 // End ends a session by hand. Its player may come back, and is decided about as anybody. [ErrNotHeld] when it is on a node
 // that nothing can be told to. A session that is not known, or has ended, needs nothing.
 func (e *Enforcer) End(nodeName, id string) error {

@@ -266,9 +266,13 @@ func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 		if decided.JWT == nil && decided.Reason == policy.Unavailable { // the same id has the same token
 			decided.JWT = s.JWT
 		}
-		if s.State == policy.SessionOpen && decided.State == policy.SessionDenied {
-			e.writer.Record(endOf(s, decided.Decided)) // what was watched counts, whenever word of it comes
-		} else if decided.Rerun && s.State == policy.SessionOpen {
+		switch {
+		case s.State != policy.SessionOpen:
+		case !decided.Rerun: // what ran under this id is over, and its USER_END late or lost
+			e.writer.Record(endOf(s, s.lastSeen()))
+		case decided.State == policy.SessionDenied: // it is cut within a second, and remembered as denied
+			e.writer.Record(endOf(s, decided.Decided))
+		default:
 			decided.Opened = s.Opened
 		}
 		e.answered(s, &decided)
@@ -312,16 +316,11 @@ func (e *Enforcer) recordEnd(n *node, end policy.Session) {
 		e.writer.Record(end)
 		return
 	}
-	if s.State == policy.SessionDenied && end.Duration > 0 {
-		return // of the life before the denial, which was counted then. The denial is remembered still
-	}
+	// An end may be of an earlier life of the session, which was stopped, and whose player was back before its USER_END came.
+	// What it watched counts; the life that runs goes on. So does a denial, which is over only with an end of its own.
 	began := end.Ended.Add(-end.Duration)
-	if s.State == policy.SessionOpen && s.Opened.After(began.Add(endSlack)) {
-		// An earlier life of the session that ended: it was stopped, and its player was back before its USER_END came. What
-		// it watched counts; the life that runs goes on.
-		end.Ended = s.Opened.Add(-time.Microsecond)
+	if s.State == policy.SessionDenied && end.Duration > 0 || s.State == policy.SessionOpen && s.Opened.After(began.Add(endSlack)) {
 		e.writer.Record(end)
-		e.writer.Record(s.Session)
 		return
 	}
 	if s.errand != nil {
@@ -339,7 +338,7 @@ func endOf(s *session, at time.Time) policy.Session {
 	}
 }
 
-// endSlack is by how much an end's seconds may be wrong: they are whole.
+// endSlack is by how much an end's seconds may be wrong: they are whole, and a session is there before its trigger is.
 const endSlack = 2 * time.Second
 
 // drop forgets a session that is over. Who was denied for want of its place may have it. The caller holds the lock.

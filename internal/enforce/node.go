@@ -159,11 +159,7 @@ func (e *Enforcer) noticeInstance(n *node, instance string) {
 // vanished ends a session whose end nobody told. The caller holds the lock.
 func (e *Enforcer) vanished(s *session) {
 	if s.State == policy.SessionOpen {
-		last := s.listed.time()
-		if last.IsZero() {
-			last = s.Decided
-		}
-		e.writer.Record(endOf(s, last))
+		e.writer.Record(endOf(s, s.lastSeen()))
 	}
 	e.drop(s)
 }

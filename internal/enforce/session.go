@@ -96,6 +96,14 @@ func (m moment) add(d time.Duration) moment { return m + moment(d) }
 // before says whether m is a moment before o, or there is no o.
 func (m moment) before(o moment) bool { return m != 0 && (o == 0 || m < o) }
 
+// lastSeen is when the session was last known to live.
+func (s *session) lastSeen() time.Time {
+	if s.listed != 0 {
+		return s.listed.time()
+	}
+	return s.Decided
+}
+
 // who is the user that a session's facts hang on; empty when nobody is known.
 func (s *session) who() string {
 	if s.User == "" && s.JWT != nil {

@@ -299,16 +299,19 @@ func (e *Enforcer) applyToDenied(s *session, f *finding) {
 
 // takeOver notes what now holds for a session, and has it written when something else held.
 func (e *Enforcer) takeOver(s *session, v *policy.Verdict) {
-	user := v.User
+	user, plan := v.User, v.Plan
 	if user == "" {
 		user = s.User
 	}
-	same := s.Reason == v.Reason && s.Plan == v.Plan && s.User == user && s.Until.Equal(v.Until) && slices.Equal(s.Tags, v.Tags)
+	if s.State == policy.SessionOpen && !v.Allow {
+		plan = s.Plan // it is what was watched under, which its end will be counted for
+	}
+	same := s.Reason == v.Reason && s.Plan == plan && s.User == user && s.Until.Equal(v.Until) && slices.Equal(s.Tags, v.Tags)
 	if same {
 		return
 	}
 	e.amend(s, func() {
-		s.Reason, s.Plan, s.User, s.Until, s.Tags, s.PreviewFrom = v.Reason, v.Plan, user, v.Until, v.Tags, v.PreviewFrom
+		s.Reason, s.Plan, s.User, s.Until, s.Tags, s.PreviewFrom = v.Reason, plan, user, v.Until, v.Tags, v.PreviewFrom
 		s.Decided = time.Now()
 	})
 	e.writer.Record(s.Session)

@@ -70,7 +70,6 @@ func (f *Folded) decided(s policy.Session) {
 	if f.known && r.State != policy.SessionEnded && !r.Opened.IsZero() && !otherProcess(r, &s) {
 		s.Opened = r.Opened
 	}
-	s.Estimated = false
 	r.Session, f.Changed = s, true
 }
 
@@ -78,7 +77,7 @@ func (f *Folded) decided(s policy.Session) {
 func (f *Folded) vanished(s policy.Session) {
 	r := &f.Row
 	length, again := f.estimate(s)
-	if !s.Ended.Before(r.Opened) && !otherProcess(r, &s) {
+	if !s.Ended.Before(r.Opened) {
 		f.end(s, length, again)
 		return
 	}

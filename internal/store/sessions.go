@@ -136,7 +136,7 @@ func (r *SessionRow) Columns() []any {
 		&r.BytesDown, &r.connectors, &r.lastEnd, &r.counted, &r.Guessed}
 }
 
-// Session is what a scanned row holds.
+// Session is what a scanned row holds. Rows with the same tags, one after the other, share the list.
 func (r *SessionRow) Session() (StoredSession, error) {
 	s := r.StoredSession
 	var err error

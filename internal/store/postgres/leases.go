@@ -56,8 +56,7 @@ WITH theirs AS (
 SELECT EXISTS (SELECT FROM granted), '', ''`
 
 	// The same where the oldest make room, $8 now, $9 [store.ChangeSession]. The change feed's counter is the last lock that
-	// is taken, and only where somebody is kicked. How many these are it asks now, and not kicked: PostgreSQL computes this
-	// anew where another one held the row, and cannot do so with a statement that changes rows.
+	// is taken, and only where somebody is kicked: from there to the commit every writer of facts waits.
 	sqlAcquireOldestLease = sqlStandingLeases + `, now AS (
     SELECT EXISTS (SELECT FROM mine) AS renewed, coalesce(max(seq), 0) + 1 AS next, true AS grant,
         CASE WHEN EXISTS (SELECT FROM mine) THEN 0 ELSE greatest(count(*) - $7::bigint + 1, 0) END AS kicks
@@ -175,9 +174,10 @@ func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptS
 	return n, err
 }
 
-// RenewLeases sets until when the places of a node's sessions are taken, and returns those of the sessions that have none:
-// it was given to another, or given up. These stay without. A place that is asked for at the same moment may be missed, or
-// be taken for exactly until all the same.
+// RenewLeases sets until when the places of a node's sessions are taken, and returns those of the sessions, in their order,
+// that have none: it was given to another, or given up. These stay without. Until is set as it is, also where that is
+// sooner: a decision takes a place for longer than it is renewed for. A session that lost its place and asks for one again
+// just now may be among the returned although it has one.
 func (s *Store) RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) ([]string, error) {
 	if len(sessions) == 0 {
 		return nil, nil

@@ -119,9 +119,10 @@ func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptS
 	return n, err
 }
 
-// RenewLeases sets until when the places of a node's sessions are taken, and returns those of the sessions that have none:
-// it was given to another, or given up. These stay without. A place that is asked for at the same moment may be missed, or
-// be taken for exactly until all the same.
+// RenewLeases sets until when the places of a node's sessions are taken, and returns those of the sessions, in their order,
+// that have none: it was given to another, or given up. These stay without. Until is set as it is, also where that is
+// sooner: a decision takes a place for longer than it is renewed for. A session that lost its place and asks for one again
+// just now may be among the returned although it has one.
 func (s *Store) RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) (lost []string, err error) {
 	if len(sessions) == 0 {
 		return nil, nil

@@ -154,8 +154,9 @@ func (s *Store) Sessions(ctx context.Context, f store.SessionFilter) ([]policy.S
 }
 
 // HeldSessions calls tell with every session of a node that is open, and every one that was denied since a moment, in no
-// order. The session is tell's to keep, its lists are not to be changed. An error of tell ends the reading and is returned
-// as it is. While it reads, tell is called between two rows: it must not wait for this store.
+// order. The session is tell's to keep; its lists are shared and must not be changed. An error of tell ends the reading and is
+// returned as it is. After any other, whoever tries again is told of the same sessions again. It takes 30 s at most, tell's
+// own time included.
 func (s *Store) HeldSessions(ctx context.Context, node string, deniedSince time.Time, tell func(policy.Session) error) error {
 	node = store.CleanKey(store.SessionKey{Node: node}).Node
 	var theirs error

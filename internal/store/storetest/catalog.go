@@ -19,7 +19,8 @@ func catalog() *policy.Catalog {
 	c := &policy.Catalog{
 		Plans: []policy.Plan{
 			{Key: "gold", Rank: 20, MaxConcurrent: 2, OnLimit: policy.OnLimitKickOldest, Grace: policy.Duration(72 * time.Hour),
-				QuotaMinutes: 600, Refund: policy.OnEventVoid, Dispute: policy.OnEventHold, Tags: []string{"plan:gold", "b", "a"}},
+				QuotaMinutes: 600, Refund: policy.OnEventVoid, Dispute: policy.OnEventHold, Tags: []string{"plan:gold", "b", "a"},
+				Bounce: true},
 			{Key: "basic"},
 			{Key: hostile["quotes"], Tags: []string{hostile["unicode"], hostile["json"]}},
 		},

@@ -73,9 +73,12 @@ func testLives(t *testing.T, database func(testing.TB) Open) {
 		{"the truth minutes later", words(open(0), vanished(60, 60), end(600, 63)), 63, isEnded, 0, 63, false},
 		{"the truth at the very moment of the estimate", words(open(0), vanished(60, 0), end(60, 7)), 7, isEnded, 0, 7, false},
 		{"the truth from before the estimate's moment", words(open(0), vanished(62, 62), end(60, 55)), 55, isEnded, 0, 55, false},
+		{"estimates, then the truth", words(open(0), vanished(60, 60), vanished(80, 80), end(90, 85)), 85, isEnded, 0, 85, false},
+		{"they know little of its opening", words(open(0), since(5, vanished(60, 60)), since(7, end(75, 70))), 70, isEnded, 0, 70, false},
 		{"the truth, then an estimate", words(open(0), end(70, 60), vanished(65, 65), vanished(75, 75)), 60, isEnded, 0, 60, false},
 		{"estimates again and again", words(open(0), vanished(60, 60), vanished(60, 60), vanished(80, 80), vanished(60, 60)), 80, isEnded, 0, 80, true},
 		{"the truth again and again", words(open(0), end(70, 60), end(70, 60), end(72, 60)), 60, isEnded, 0, 60, false},
+		{"a short one again", words(open(0), end(9, 5), end(20, 5)), 5, isEnded, 0, 5, false},
 		{"both again and again", words(open(0), vanished(60, 60), end(70, 65), vanished(60, 60), end(72, 65), end(70, 65)), 65, isEnded, 0, 65, false},
 		{"never listed", words(open(0), vanished(0, 0), end(9, 3)), 3, isEnded, 0, 3, false},
 		{"decided again before it vanished", words(open(0), since(0, open(50)), vanished(45, 45), end(60, 48)), 48, isEnded, 0, 48, false},
@@ -93,6 +96,8 @@ func testLives(t *testing.T, database func(testing.TB) Open) {
 		{"and the second's truth", words(open(0), vanished(60, 60), open(65), end(70, 62), end(200, 120)), 182, isEnded, 65, 120, false},
 		{"and the second's estimate", words(open(0), vanished(60, 60), open(65), end(70, 62), vanished(190, 125)), 187, isEnded, 65, 125, true},
 		{"the truth of the first life, from before the second", words(open(0), vanished(60, 60), open(65), end(64, 62), end(200, 120)), 182, isEnded, 65, 120, false},
+		{"the truth of the first life, from before its estimate", words(open(0), vanished(62, 62), open(65), end(60, 55)), 55, isOpen, 65, 0, false},
+		{"the truth of a life that nobody knew of", words(open(100), end(99, 50)), 50, isOpen, 100, 0, false},
 		{"the truth of the first life once more", words(open(0), end(70, 60), open(80), end(85, 60), end(185, 100)), 160, isEnded, 80, 100, false},
 		{"an estimate of the first life that the truth had ended", words(open(0), end(70, 60), open(80), vanished(71, 71)), 60, isOpen, 80, 0, false},
 		{"the truth of the first life after the second's", words(open(0), vanished(60, 60), open(65), end(170, 100), end(175, 62)), 160, isEnded, 65, 100, false},
@@ -157,6 +162,11 @@ func testLives(t *testing.T, database func(testing.TB) Open) {
 		write(t, s, about("1", "anna", end(last+20, 110)))
 		require.Zero(t, used(noon), "as if there had been no estimate")
 		require.Equal(t, 110*time.Second, used(december))
+
+		write(t, s, about("2", "anna", open(last-100)), about("2", "anna", vanished(last, 100)), about("2", "anna", vanished(last+20, 120)))
+		write(t, s, about("2", "anna", open(last+30)), about("2", "anna", vanished(last, 100)))
+		require.Zero(t, used(noon), "an older estimate takes nothing back")
+		require.Equal(t, 230*time.Second, used(december))
 	})
 
 	t.Run("as it was said", func(t *testing.T) {
