@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"authhook/internal/mist"
 	"authhook/internal/mist/api"
 	"authhook/internal/policy"
+	"authhook/internal/store/sqlite"
 )
 
 // keptFacts are facts in memory.
@@ -111,6 +113,37 @@ func BenchmarkRecord(b *testing.B) {
 		e.Record(s)
 		if i++; i%1000 == 0 {
 			e.writer.pending = e.writer.pending[:0]
+		}
+	}
+}
+
+// BenchmarkStart is what a start takes until a hundred thousand stored sessions are known and their places in the clock.
+func BenchmarkStart(b *testing.B) {
+	db, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "authhook.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if err := db.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	full, _ := crowd(100_000, 10_000)
+	var batch []policy.Session
+	for _, s := range full.nodes["mist"].sessions {
+		s.Until = time.Now().Add(time.Hour)
+		if batch = append(batch, s.Session); len(batch) == maxBatch {
+			if err := db.WriteSessions(b.Context(), batch); err != nil {
+				b.Fatal(err)
+			}
+			batch = batch[:0]
+		}
+	}
+	for b.Loop() {
+		e := NewEnforcer(db, Options{})
+		n := e.addNode("mist", nil)
+		e.recall(b.Context(), n)
+		if len(n.sessions) != 100_000 {
+			b.Fatal(len(n.sessions))
 		}
 	}
 }

@@ -85,6 +85,7 @@ func (e *Enforcer) nodeOf(name string) *node {
 			return n
 		}
 	}
+	e.log.Warn("sessions of this MistServer are decided about, but nothing can be told to it: --mist does not name it", "node", name)
 	return e.addNode(name, nil)
 }
 

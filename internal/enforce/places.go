@@ -10,6 +10,9 @@ import (
 // maxRenewed is how many places are renewed in one call.
 const maxRenewed = 1000
 
+// unheardAfter is how long a session runs at most without a word of it, on a node whose list cannot be read: 12 h.
+const unheardAfter = 12 * time.Hour
+
 // keepPlaces renews the places of the sessions that run, so that they are free soon after nobody does.
 func (e *Enforcer) keepPlaces(ctx context.Context) {
 	ticker := time.NewTicker(e.o.RenewEvery)
@@ -33,6 +36,10 @@ func (e *Enforcer) renew(ctx context.Context) {
 	e.mu.Lock()
 	for _, n := range e.nodes {
 		for _, s := range n.sessions {
+			if n.api == nil && s.State == policy.SessionOpen && time.Since(s.Decided) > unheardAfter {
+				e.vanished(s)
+				continue
+			}
 			if plan := catalog.Plan(s.Plan); s.State == policy.SessionOpen && plan != nil && plan.MaxConcurrent > 0 && s.wants() != revoked {
 				placed[n.name] = append(placed[n.name], s.ID)
 			}
