@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,4 +117,19 @@ func TestALiveSessionOutlivesAnOutage(t *testing.T) {
 	for _, e := range running.Events() {
 		assert.NotEqual(t, misttest.EventCut, e.Kind, "who watched was never cut")
 	}
+}
+
+// A connection that has sent nothing does not hold up the end.
+func TestASilentConnectionDoesNotHoldUpTheEnd(t *testing.T) {
+	s := serveForTest(t, "--database-url", emptyDatabase(t))
+	silent, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, silent.Close()) }()
+	s.get(t, "/healthz") // a later connection was served: this one is known
+	ended := make(chan int, 1)
+	go func() { ended <- s.stop() }()
+	_, err = silent.Read(make([]byte, 1))
+	require.Error(t, err, "it is closed")
+	assert.Zero(t, <-ended)
+	assert.NotContains(t, s.log.String(), "deadline")
 }

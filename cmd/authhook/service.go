@@ -357,6 +357,15 @@ func (s *service) readiness(ctx context.Context) map[string]string {
 }
 
 func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
+	// A connection that has sent nothing yet, such as browsers keep ready, would hold up the shutdown.
+	var silent sync.Map
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			silent.Store(c, nil)
+		} else {
+			silent.Delete(c)
+		}
+	}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	select {
@@ -364,6 +373,7 @@ func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) 
 		return err
 	case <-ctx.Done():
 	}
+	silent.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	err := server.Shutdown(last)

@@ -341,8 +341,12 @@ func (e *Enforcer) sent(s *session, at time.Time) {
 	if x := s.errand; x != nil && x.sent.IsZero() {
 		x.sent = at
 		e.metrics.sent(x.want, at.Sub(x.since))
+		why := "reason"
+		if s.State == policy.SessionDenied {
+			why = "was_denied_for"
+		}
 		e.log.Info(x.want.String(), "node", s.node.name, "session", short(s.ID), "stream", s.Stream, "user", s.User,
-			"reason", s.Reason.String(), "us", at.Sub(x.since).Microseconds())
+			why, s.Reason.String(), "us", at.Sub(x.since).Microseconds())
 	}
 }
 

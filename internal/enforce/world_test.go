@@ -44,14 +44,13 @@ func pacedOptions() enforce.Options {
 
 // world is an authhook with its MistServers and its store. Some of it can fail.
 type world struct {
-	t         testing.TB
-	db        *sqlite.Store
-	away      atomic.Bool // the store, for whoever asks for facts
-	mists     []*misttest.Server
-	houses    []*house
-	mu        sync.Mutex
-	position  int64
-	following sync.WaitGroup
+	t        testing.TB
+	db       *sqlite.Store
+	away     atomic.Bool // the store, for whoever asks for facts
+	mists    []*misttest.Server
+	houses   []*house
+	mu       sync.Mutex
+	position int64
 }
 
 // house is one authhook.

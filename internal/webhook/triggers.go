@@ -229,10 +229,14 @@ func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeat
 // logDecision writes the one line of a decision. It goes to the handler itself: a Logger would look up who calls, each time.
 func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, d *policy.Decision, repeated bool, at time.Time, took time.Duration) {
 	h := t.log.Handler()
-	if !h.Enabled(ctx, slog.LevelInfo) {
+	level := slog.LevelInfo
+	if r.Action == policy.Rendition { // it turns nobody away, and comes with every try of a player that is denied
+		level = slog.LevelDebug
+	}
+	if !h.Enabled(ctx, level) {
 		return
 	}
-	line := slog.NewRecord(at, slog.LevelInfo, "decision", 0)
+	line := slog.NewRecord(at, level, "decision", 0)
 	var room [12]slog.Attr
 	attrs := append(room[:0],
 		slog.Bool("allow", d.Allow),
