@@ -262,13 +262,13 @@ type CatalogApplied struct {
 type Change struct {
 	At time.Time `json:"at"`
 
-	// Kind user, credential, catalog, payment, api_key, and others to come.
+	// Kind user, credential, catalog, payment, api_key, session, session_end, and others to come.
 	//
 	// Example: user
 	Kind   string `json:"kind"`
 	Number int64  `json:"number"`
 
-	// Subject Which one: a user's id, a credential's hash.
+	// Subject Which one: a user's id, a credential's hash, a session's id and node.
 	//
 	// Example: alice
 	Subject string `json:"subject,omitempty,omitzero"`
@@ -282,12 +282,29 @@ type ChangePage struct {
 	Last int64 `json:"last"`
 }
 
+// Claims What the JWT claims that the session rests on, where it was verified. Never the token.
+type Claims struct {
+	// Addresses The addresses it is good for; none, all.
+	Addresses []string  `json:"addresses,omitempty,omitzero"`
+	From      time.Time `json:"from,omitempty,omitzero"`
+
+	// Publish It permits publishing too.
+	Publish bool `json:"publish,omitempty,omitzero"`
+
+	// Streams The streams it is good for; none, all.
+	Streams []string  `json:"streams,omitempty,omitzero"`
+	Until   time.Time `json:"until,omitempty,omitzero"`
+
+	// User Example: alice
+	User string `json:"user"`
+}
+
 // Count defines model for Count.
 type Count = int
 
 // Credential defines model for Credential.
 type Credential struct {
-	// Addresses The addresses it is good for; none, all.
+	// Addresses The addresses it is good for; none, all. Of a binding, the one that is bound.
 	Addresses []string  `json:"addresses,omitempty,omitzero"`
 	Created   time.Time `json:"created"`
 
@@ -330,7 +347,12 @@ type CredentialPage struct {
 
 // CredentialRequest defines model for CredentialRequest.
 type CredentialRequest struct {
-	// Addresses The addresses it is good for. All when left out.
+	// Address An IPv4 or IPv6 address.
+	//
+	// Example: 192.0.2.1
+	Address Address `json:"address,omitempty,omitzero"`
+
+	// Addresses The addresses that the key is good for. All when left out.
 	Addresses []AddressRange `json:"addresses,omitempty,omitzero"`
 
 	// From A moment, as RFC 3339 has it.
@@ -440,7 +462,7 @@ type ExplainRequest struct {
 	// Example: HLS
 	Connector string `json:"connector,omitempty,omitzero"`
 
-	// Node The node that asks.
+	// Node The node that asks; when left out, the name that nodes without one are given.
 	Node string `json:"node,omitempty,omitzero"`
 
 	// Publish Ask about publishing instead of watching.
@@ -628,10 +650,13 @@ type NewCredential struct {
 	// ID Example: cred_6x2mz4vq5c7p3n2k7h5j4d3s2a
 	ID string `json:"id"`
 
-	// Token The key that viewers present, shown this once.
+	// Kind A key that is presented, or an address that is bound to the user.
+	Kind CredentialKind `json:"kind"`
+
+	// Token The key that viewers present, shown this once. A binding has none.
 	//
 	// Example: ak_ABCDEFGHIJKLMNOPQRSTUVWXYZ
-	Token string `json:"token"`
+	Token string `json:"token,omitempty,omitzero"`
 }
 
 // NewKey defines model for NewKey.
@@ -712,6 +737,10 @@ type PaymentPage struct {
 
 // Plan Something that can be bought, and what comes with it.
 type Plan struct {
+	// Bounce When the plan comes into force for somebody who watches another rendition than the plan's, the session is ended,
+	// so that its player comes back on the right one.
+	Bounce bool `json:"bounce,omitempty,omitzero"`
+
 	// Dispute What a dispute does to the user, or to what the payment bought.
 	Dispute OnDispute `json:"dispute,omitempty,omitzero"`
 
@@ -744,6 +773,8 @@ type Plan struct {
 
 // PlanChange defines model for PlanChange.
 type PlanChange struct {
+	Bounce bool `json:"bounce,omitempty,omitzero"`
+
 	// Dispute What a dispute does to the user, or to what the payment bought.
 	Dispute OnDispute `json:"dispute,omitempty,omitzero"`
 
@@ -886,11 +917,17 @@ type Session struct {
 	Decided time.Time `json:"decided,omitempty,omitzero"`
 	Ended   time.Time `json:"ended,omitempty,omitzero"`
 
+	// Estimated That it is over was concluded, and not told by MistServer; `ended` is when it was last known to go on.
+	Estimated bool `json:"estimated,omitempty,omitzero"`
+
 	// ID MistServer's session id.
 	ID string `json:"id"`
 
 	// Instance The server process it runs on.
 	Instance string `json:"instance,omitempty,omitzero"`
+
+	// Jwt What the JWT claims that the session rests on, where it was verified. Never the token.
+	Jwt Claims `json:"jwt,omitempty,omitzero"`
 
 	// Node Example: mist
 	Node string `json:"node"`
@@ -1037,7 +1074,7 @@ type User struct {
 	Attributes Attributes `json:"attributes,omitempty,omitzero"`
 	Created    time.Time  `json:"created"`
 
-	// ID The operator's own id of a user.
+	// ID The operator's own id of a user. `.` and `..` are refused: no path can name them.
 	//
 	// Example: alice
 	ID UserID `json:"id"`
@@ -1063,7 +1100,7 @@ type UserChange struct {
 	Status UserStatus `json:"status"`
 }
 
-// UserID The operator's own id of a user.
+// UserID The operator's own id of a user. `.` and `..` are refused: no path can name them.
 //
 // Example: alice
 type UserID = string
@@ -1090,7 +1127,7 @@ type UserWithFacts struct {
 	Entitlements []Entitlement `json:"entitlements"`
 	Holds        []Hold        `json:"holds"`
 
-	// ID The operator's own id of a user.
+	// ID The operator's own id of a user. `.` and `..` are refused: no path can name them.
 	//
 	// Example: alice
 	ID UserID `json:"id"`
@@ -1141,10 +1178,16 @@ type IfNoneMatchParam string
 // LimitParam defines model for LimitParam.
 type LimitParam = int
 
-// UserParam The operator's own id of a user.
+// NodeParam defines model for NodeParam.
+type NodeParam = string
+
+// UserParam The operator's own id of a user. `.` and `..` are refused: no path can name them.
 //
 // Example: alice
 type UserParam = UserID
+
+// Conflict What went wrong, as RFC 9457 has it.
+type Conflict = Problem
 
 // Impossible What went wrong, as RFC 9457 has it.
 type Impossible = Problem
@@ -1254,11 +1297,18 @@ type ListSessionsParams struct {
 	Cursor *CursorParam `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// EndSessionParams defines parameters for EndSession.
+type EndSessionParams struct {
+	// Node The node it is on: the same viewer has the same session id on each. Left out, it is the name that nodes without one
+	// are given.
+	Node *NodeParam `form:"node,omitempty" json:"node,omitempty"`
+}
+
 // GetSessionParams defines parameters for GetSession.
 type GetSessionParams struct {
-	// Node The node it is on: the same viewer has the same session id on each. Left out, it is the name that nodes without
-	// one are given.
-	Node *string `form:"node,omitempty" json:"node,omitempty"`
+	// Node The node it is on: the same viewer has the same session id on each. Left out, it is the name that nodes without one
+	// are given.
+	Node *NodeParam `form:"node,omitempty" json:"node,omitempty"`
 }
 
 // RemoveStreamParams defines parameters for RemoveStream.
@@ -1584,6 +1634,15 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/sessions (the `ListSessions` operationId).
 	ListSessions(ctx context.Context, params *ListSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// EndSession End a session
+	//
+	// The node is told to end it; a player may come back, and is then decided about anew: to keep somebody out, take the
+	// right away or put up a hold. Of a session that is over already the node is not told. Refused with 409 while no
+	// authhook that has this node works here.
+	//
+	// Corresponds with DELETE /api/v1/sessions/{id} (the `EndSession` operationId).
+	EndSession(ctx context.Context, id IDParam, params *EndSessionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetSession Read a session
 	//
 	// Corresponds with GET /api/v1/sessions/{id} (the `GetSession` operationId).
@@ -1666,18 +1725,22 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/users/{user}/credentials (the `ListCredentials` operationId).
 	ListCredentials(ctx context.Context, user UserParam, params *ListCredentialsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AddCredentialWithBody Make a key for a user
+	// AddCredentialWithBody Make a key for a user, or bind an address to one
 	//
-	// The key is in the answer, and nowhere else ever again.
+	// The key is in the answer, and nowhere else ever again. With `address` no key is made: who comes from there without
+	// any credential is the user, for players that can carry no token. It is a viewer's address, neither `0.0.0.0` nor one
+	// of many, without a zone, and does not go with `addresses`. While a binding of it stands, another is refused with 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/users/{user}/credentials (the `AddCredential` operationId).
 	AddCredentialWithBody(ctx context.Context, user UserParam, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AddCredential Make a key for a user
+	// AddCredential Make a key for a user, or bind an address to one
 	//
-	// The key is in the answer, and nowhere else ever again.
+	// The key is in the answer, and nowhere else ever again. With `address` no key is made: who comes from there without
+	// any credential is the user, for players that can carry no token. It is a viewer's address, neither `0.0.0.0` nor one
+	// of many, without a zone, and does not go with `addresses`. While a binding of it stands, another is refused with 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2086,6 +2149,25 @@ func (c *Client) ListSessions(ctx context.Context, params *ListSessionsParams, r
 	return c.Client.Do(req)
 }
 
+// EndSession End a session
+//
+// The node is told to end it; a player may come back, and is then decided about anew: to keep somebody out, take the
+// right away or put up a hold. Of a session that is over already the node is not told. Refused with 409 while no
+// authhook that has this node works here.
+//
+// Corresponds with DELETE /api/v1/sessions/{id} (the `EndSession` operationId).
+func (c *Client) EndSession(ctx context.Context, id IDParam, params *EndSessionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndSessionRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetSession Read a session
 //
 // Corresponds with GET /api/v1/sessions/{id} (the `GetSession` operationId).
@@ -2278,9 +2360,11 @@ func (c *Client) ListCredentials(ctx context.Context, user UserParam, params *Li
 	return c.Client.Do(req)
 }
 
-// AddCredentialWithBody Make a key for a user
+// AddCredentialWithBody Make a key for a user, or bind an address to one
 //
-// The key is in the answer, and nowhere else ever again.
+// The key is in the answer, and nowhere else ever again. With `address` no key is made: who comes from there without
+// any credential is the user, for players that can carry no token. It is a viewer's address, neither `0.0.0.0` nor one
+// of many, without a zone, and does not go with `addresses`. While a binding of it stands, another is refused with 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2297,9 +2381,11 @@ func (c *Client) AddCredentialWithBody(ctx context.Context, user UserParam, cont
 	return c.Client.Do(req)
 }
 
-// AddCredential Make a key for a user
+// AddCredential Make a key for a user, or bind an address to one
 //
-// The key is in the answer, and nowhere else ever again.
+// The key is in the answer, and nowhere else ever again. With `address` no key is made: who comes from there without
+// any credential is the user, for players that can carry no token. It is a viewer's address, neither `0.0.0.0` nor one
+// of many, without a zone, and does not go with `addresses`. While a binding of it stands, another is refused with 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3317,6 +3403,67 @@ func NewListSessionsRequest(server string, params *ListSessionsParams) (*http.Re
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewEndSessionRequest constructs an http.Request for the EndSession method
+func NewEndSessionRequest(server string, id IDParam, params *EndSessionParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/sessions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Node != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "node", *params.Node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -4464,6 +4611,17 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/sessions (the `ListSessions` operationId).
 	ListSessionsWithResponse(ctx context.Context, params *ListSessionsParams, reqEditors ...RequestEditorFn) (*ListSessionsResponse, error)
 
+	// EndSessionWithResponse End a session
+	//
+	// The node is told to end it; a player may come back, and is then decided about anew: to keep somebody out, take the
+	// right away or put up a hold. Of a session that is over already the node is not told. Refused with 409 while no
+	// authhook that has this node works here.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/sessions/{id} (the `EndSession` operationId).
+	EndSessionWithResponse(ctx context.Context, id IDParam, params *EndSessionParams, reqEditors ...RequestEditorFn) (*EndSessionResponse, error)
+
 	// GetSessionWithResponse Read a session
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4560,18 +4718,22 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/users/{user}/credentials (the `ListCredentials` operationId).
 	ListCredentialsWithResponse(ctx context.Context, user UserParam, params *ListCredentialsParams, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error)
 
-	// AddCredentialWithBodyWithResponse Make a key for a user
+	// AddCredentialWithBodyWithResponse Make a key for a user, or bind an address to one
 	//
-	// The key is in the answer, and nowhere else ever again.
+	// The key is in the answer, and nowhere else ever again. With `address` no key is made: who comes from there without
+	// any credential is the user, for players that can carry no token. It is a viewer's address, neither `0.0.0.0` nor one
+	// of many, without a zone, and does not go with `addresses`. While a binding of it stands, another is refused with 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/users/{user}/credentials (the `AddCredential` operationId).
 	AddCredentialWithBodyWithResponse(ctx context.Context, user UserParam, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error)
 
-	// AddCredentialWithResponse Make a key for a user
+	// AddCredentialWithResponse Make a key for a user, or bind an address to one
 	//
-	// The key is in the answer, and nowhere else ever again.
+	// The key is in the answer, and nowhere else ever again. With `address` no key is made: who comes from there without
+	// any credential is the user, for players that can carry no token. It is a viewer's address, neither `0.0.0.0` nor one
+	// of many, without a zone, and does not go with `addresses`. While a binding of it stands, another is refused with 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5350,6 +5512,59 @@ func (r ListSessionsResponse) ContentType() string {
 	return ""
 }
 
+// EndSessionResponse503Headers the declared response headers of an HTTP 503 response for EndSession
+type EndSessionResponse503Headers struct {
+	RetryAfter int
+}
+
+// EndSessionResponseDefaultHeaders the declared response headers of an HTTP default response for EndSession
+type EndSessionResponseDefaultHeaders struct {
+	Allow           string
+	RetryAfter      int
+	WWWAuthenticate string
+}
+
+type EndSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *EndSessionResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *EndSessionResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r EndSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EndSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetSessionResponseDefaultHeaders the declared response headers of an HTTP default response for GetSession
 type GetSessionResponseDefaultHeaders struct {
 	Allow           string
@@ -5815,6 +6030,8 @@ type AddCredentialResponse struct {
 	JSON201 *NewCredential
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Impossible
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
@@ -6439,6 +6656,23 @@ func (c *ClientWithResponses) ListSessionsWithResponse(ctx context.Context, para
 	return ParseListSessionsResponse(rsp)
 }
 
+// EndSessionWithResponse End a session
+//
+// The node is told to end it; a player may come back, and is then decided about anew: to keep somebody out, take the
+// right away or put up a hold. Of a session that is over already the node is not told. Refused with 409 while no
+// authhook that has this node works here.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/sessions/{id} (the `EndSession` operationId).
+func (c *ClientWithResponses) EndSessionWithResponse(ctx context.Context, id IDParam, params *EndSessionParams, reqEditors ...RequestEditorFn) (*EndSessionResponse, error) {
+	rsp, err := c.EndSession(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndSessionResponse(rsp)
+}
+
 // GetSessionWithResponse Read a session
 //
 // Returns a wrapper object for the known response body format(s).
@@ -6601,9 +6835,11 @@ func (c *ClientWithResponses) ListCredentialsWithResponse(ctx context.Context, u
 	return ParseListCredentialsResponse(rsp)
 }
 
-// AddCredentialWithBodyWithResponse Make a key for a user
+// AddCredentialWithBodyWithResponse Make a key for a user, or bind an address to one
 //
-// The key is in the answer, and nowhere else ever again.
+// The key is in the answer, and nowhere else ever again. With `address` no key is made: who comes from there without
+// any credential is the user, for players that can carry no token. It is a viewer's address, neither `0.0.0.0` nor one
+// of many, without a zone, and does not go with `addresses`. While a binding of it stands, another is refused with 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6616,9 +6852,11 @@ func (c *ClientWithResponses) AddCredentialWithBodyWithResponse(ctx context.Cont
 	return ParseAddCredentialResponse(rsp)
 }
 
-// AddCredentialWithResponse Make a key for a user
+// AddCredentialWithResponse Make a key for a user, or bind an address to one
 //
-// The key is in the answer, and nowhere else ever again.
+// The key is in the answer, and nowhere else ever again. With `address` no key is made: who comes from there without
+// any credential is the user, for players that can carry no token. It is a viewer's address, neither `0.0.0.0` nor one
+// of many, without a zone, and does not go with `addresses`. While a binding of it stands, another is refused with 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7820,6 +8058,93 @@ func ParseListSessionsResponse(rsp *http.Response) (*ListSessionsResponse, error
 	return response, nil
 }
 
+// ParseEndSessionResponse parses an HTTP response from a EndSessionWithResponse call
+func ParseEndSessionResponse(rsp *http.Response) (*EndSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers EndSessionResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers EndSessionResponseDefaultHeaders
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetSessionResponse parses an HTTP response from a GetSessionWithResponse call
 func ParseGetSessionResponse(rsp *http.Response) (*GetSessionResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8544,6 +8869,13 @@ func ParseAddCredentialResponse(rsp *http.Response) (*AddCredentialResponse, err
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
 		var dest Impossible

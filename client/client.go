@@ -5,7 +5,8 @@
 //	var problem *client.Problem
 //	if errors.As(err, &problem) && problem.Type == client.ProblemNotFound { … }
 //
-// What the service refuses is an error, a [*Problem]. Without one, the answer's JSON field of the documented status is set.
+// What the service refuses is an error, a [*Problem]; what no authhook answers is one too, a [*AnswerError]. Without one, the
+// answer's JSON field of the documented status is set.
 package client
 
 import (
@@ -29,7 +30,7 @@ func New(service, token string, options ...ClientOption) (*ClientWithResponses, 
 	return NewClientWithResponses(service, append(set, options...)...)
 }
 
-// Refusals makes an error of every answer that is a problem document: for [WithHTTPClient].
+// Refusals makes an error of every answer that is no success: for [WithHTTPClient].
 func Refusals(d HttpRequestDoer) HttpRequestDoer { return refusals{d} }
 
 type refusals struct{ next HttpRequestDoer }
@@ -40,15 +41,39 @@ func (d refusals) Do(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type")); kind != "application/problem+json" {
+	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	isOurs := kind == "application/json" || kind == "application/yaml" || answer.StatusCode == http.StatusNoContent
+	if answer.StatusCode/100 == 2 && isOurs {
 		return answer, nil
 	}
 	defer func() { _ = answer.Body.Close() }()
+	if kind != "application/problem+json" {
+		return nil, &AnswerError{Status: answer.Status, ContentType: kind, Location: answer.Header.Get("Location")}
+	}
 	p := &Problem{}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 4<<20)).Decode(p); err != nil {
 		return nil, fmt.Errorf("the service answered %s, with a problem that cannot be read: %w", answer.Status, err)
 	}
 	return nil, p
+}
+
+// AnswerError is an answer that no authhook gives: something else answers at the URL, or on the way to it.
+type AnswerError struct {
+	Status, ContentType string
+	// Location is where it sends the caller instead, if it does.
+	Location string
+}
+
+// Error says what the answer was, without its text.
+func (e *AnswerError) Error() string {
+	text := "no answer of authhook's: " + e.Status
+	if e.ContentType != "" {
+		text += ", " + e.ContentType
+	}
+	if e.Location != "" {
+		text += ", that leads to " + e.Location
+	}
+	return text
 }
 
 // Error says what the problem is, with the fields that are wrong.

@@ -19,13 +19,31 @@ const catchUpTime = 5 * time.Second
 
 // api is the admin API over this service.
 func (s *service) api(triggers *webhook.Triggers) (*admin.API, error) {
+	var end func(context.Context, string, string) error
+	if len(s.mist) > 0 {
+		end = s.end
+	}
 	return admin.New(s.db, s.decider, admin.Options{
+		End:   end,
 		Token: s.settings.adminToken, Node: s.settings.node, Log: s.log,
 		Changed: s.catchUp, Applied: s.catchUpCatalog, Observe: s.metrics.APIRequest,
 		Request: func(triggerType, node string, body []byte) (policy.Request, error) {
 			return triggers.Request(&webhook.Call{Type: mist.Type(triggerType), Name: node, Body: body})
 		},
 	})
+}
+
+// end has a session ended by whoever holds its node: the entry in the change feed tells them, and this one at once.
+func (s *service) end(ctx context.Context, node, id string) error {
+	if s.enforcer.Hears(node) {
+		return admin.ErrNotHeld
+	}
+	if err := s.db.EndSession(ctx, node, id); err != nil {
+		return err
+	}
+	_ = s.enforcer.End(node, id) // another's node is theirs to tell
+	s.follower.Wake()
+	return nil
 }
 
 // catchUp has every change of facts that was committed before it is called hold for the next decision. It acts on what

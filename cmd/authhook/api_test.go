@@ -128,11 +128,12 @@ func TestMetricsSayWhatHappens(t *testing.T) {
 		require.NoError(t, err, metric)
 		return n
 	}
-	// The follower may have begun, and had everything dropped, between the two.
+	// Who holds the sessions to the facts asks in between, and the follower, when it begins, has everything dropped.
 	loads := number(`authhook_facts_loads_total`)
-	assert.Contains(t, []int{1, 2}, loads)
-	assert.Equal(t, loads, number(`authhook_facts_asked_total{answer="miss"}`))
-	assert.Equal(t, 2-loads, number(`authhook_facts_asked_total{answer="hit"}`))
+	misses, hits := number(`authhook_facts_asked_total{answer="miss"}`), number(`authhook_facts_asked_total{answer="hit"}`)
+	assert.Positive(t, loads)
+	assert.GreaterOrEqual(t, misses, loads)
+	assert.GreaterOrEqual(t, hits+misses, 2)
 	_, body := s.get(t, "/metrics")
 	for _, never := range []string{"movie", "alice", "192.0.2.1", "ak_"} {
 		assert.NotContains(t, body, never)

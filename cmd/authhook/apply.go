@@ -1,25 +1,27 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
+	"authhook/client"
 	"authhook/internal/catalog"
 	"authhook/internal/policy"
-	"authhook/internal/store"
 )
 
 type applyCommand struct {
-	databaseFlags
+	serviceFlags
 	File string `short:"f" required:"" placeholder:"FILE" help:"The catalog, YAML or JSON; - for standard input."`
 	Dry  bool   `name:"dry-run" help:"Only say whether the catalog is good."`
 }
 
-// Run puts the catalog in force as a whole: in one transaction, or not at all.
-func (c *applyCommand) Run(ctx context.Context, s streams) error {
+// Run puts the catalog in force as a whole: in one transaction, or not at all. Secrets that it names are read here, and sent
+// with it.
+func (c *applyCommand) Run(ctx context.Context, s streams) (err error) {
 	parsed, err := readCatalog(c.File)
 	if err != nil {
 		return err
@@ -29,17 +31,25 @@ func (c *applyCommand) Run(ctx context.Context, s streams) error {
 		_, err = fmt.Fprintf(s.out, "good: %s\n", summary)
 		return err
 	}
-	db, err := c.openReady(ctx)
+	text, err := catalog.Format(parsed)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	_, changed, err := db.ApplyCatalog(store.WithActor(ctx, "cli"), parsed, nil)
+	conn, err := c.connect(ctx, c.openReady)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	answer, err := conn.PutCatalogWithBodyWithResponse(ctx, nil, "application/yaml", bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	done, err := answered(answer.JSON200, func(a *client.CatalogApplied) bool { return a.Version > 0 })
 	if err != nil {
 		return err
 	}
 	outcome := "applied"
-	if !changed {
+	if !done.Changed {
 		outcome = "unchanged"
 	}
 	_, err = fmt.Fprintf(s.out, "%s: %s\n", outcome, summary)

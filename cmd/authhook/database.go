@@ -20,6 +20,7 @@ type database interface {
 	policy.Source
 	policy.Previews
 	enforce.Store
+	EndSession(ctx context.Context, node, id string) error
 	feed.Reader
 	pruner
 	admin.Store

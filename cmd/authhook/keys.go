@@ -7,12 +7,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"authhook/internal/store"
-	"authhook/internal/webhook/admin"
+	"authhook/client"
 )
-
-// commandLine is the actor of what is done here, as the audit names it.
-const commandLine = "command line"
 
 type keysCommand struct {
 	Add      keysAddCommand      `cmd:"" help:"Make a key and print it, this once."`
@@ -21,56 +17,59 @@ type keysCommand struct {
 }
 
 type keysAddCommand struct {
-	databaseFlags
+	serviceFlags
 	Name string `arg:"" help:"Yours, for people: who gets it."`
 	Role string `required:"" enum:"read,billing,admin" placeholder:"read|billing|admin" help:"What it permits: to see (read), that and to change what concerns users (billing), or everything (admin)."`
 }
 
 // Run makes the key and prints it, alone on its line, so that a script can take it.
 func (c *keysAddCommand) Run(ctx context.Context, s streams) (err error) {
-	db, err := c.openReady(ctx)
+	conn, err := c.connect(ctx, c.openReady)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	key := admin.MakeKey()
-	_, err = db.AddAPIKey(store.WithActor(ctx, commandLine), store.APIKey{Name: c.Name, Role: store.Role(c.Role)}, admin.HashKey(key))
-	var invalid *store.InvalidError
-	if errors.As(err, &invalid) {
-		return wrongSetting("the key's %s", invalid)
-	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	made, err := conn.AddKeyWithResponse(ctx, client.KeyRequest{Name: c.Name, Role: client.Role(c.Role)})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(s.out, key)
+	key, err := answered(made.JSON201, func(k *client.NewKey) bool { return k.Key != "" })
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(s.out, key.Key)
 	return err
 }
 
 type keysListCommand struct {
-	databaseFlags
+	serviceFlags
 }
 
 // Run lists every key, also those that were withdrawn.
 func (c *keysListCommand) Run(ctx context.Context, s streams) (err error) {
-	db, err := c.openReady(ctx)
+	conn, err := c.connect(ctx, c.openReady)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "id\trole\tname\tmade\twithdrawn")
-	for p := (store.Page{Limit: store.MaxFacts}); ; {
-		keys, err := db.APIKeys(ctx, p)
+	for p := (client.ListKeysParams{}); ; {
+		list, err := conn.ListKeysWithResponse(ctx, &p)
 		if err != nil {
 			return err
 		}
-		for _, k := range keys {
+		keys, err := answered(list.JSON200, func(p *client.KeyPage) bool { return p.Items != nil })
+		if err != nil {
+			return err
+		}
+		for _, k := range keys.Items {
 			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Role, k.Name, day(k.Created), day(k.Withdrawn))
 		}
-		if len(keys) < p.Limit {
+		if keys.Next == "" {
 			return w.Flush()
 		}
-		p.After = keys[len(keys)-1].ID
+		p.Cursor = &keys.Next
 	}
 }
 
@@ -82,19 +81,19 @@ func day(t time.Time) string {
 }
 
 type keysWithdrawCommand struct {
-	databaseFlags
+	serviceFlags
 	ID string `arg:"" name:"id" help:"The key's id, as 'authhook keys list' says it."`
 }
 
 // Run withdraws a key.
 func (c *keysWithdrawCommand) Run(ctx context.Context, s streams) (err error) {
-	db, err := c.openReady(ctx)
+	conn, err := c.connect(ctx, c.openReady)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	err = db.WithdrawAPIKey(store.WithActor(ctx, commandLine), c.ID)
-	if errors.Is(err, store.ErrNotFound) {
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	_, err = conn.WithdrawKeyWithResponse(ctx, c.ID)
+	if isProblem(err, client.ProblemNotFound) {
 		return wrongSetting("there is no key %q: 'authhook keys list' says which there are", c.ID)
 	}
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"authhook/internal/mist/guard"
 	"authhook/internal/store"
 )
 
@@ -44,8 +45,10 @@ type commands struct {
 	Apply   applyCommand   `cmd:"" help:"Put a catalog of plans, streams and prices in force."`
 	Token   tokenCommand   `cmd:"" help:"Make a key for a user, or sign a JWT for trying out."`
 	Keys    keysCommand    `cmd:"" help:"Make, list and withdraw keys of the API."`
+	Mist    mistCommand    `cmd:"" help:"Put triggers into MistServers, say what is wrong with them, list and end their sessions."`
 	Explain explainCommand `cmd:"" help:"Say how a request would be decided, rule by rule, without effect."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's tables up to date."`
+	Demo    demoCommand    `cmd:"" help:"Show in a minute what authhook does, with nothing else installed."`
 	Health  healthCommand  `cmd:"" help:"Say whether a service is healthy, for container images."`
 }
 
@@ -73,7 +76,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		kong.Exit(func(code int) { left = code }),
 		kong.DefaultEnvars("AUTHHOOK"),
 		kong.Configuration(readSettings),
-		kong.Vars{"version": "authhook " + version},
+		kong.Vars{"version": "authhook " + version, "mist_types": mistTypes(guard.Types()), "mist_default_types": mistTypes(guard.DefaultTypes())},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.ValueFormatter(describeSetting),
 	)

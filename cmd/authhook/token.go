@@ -9,14 +9,15 @@ import (
 	"strings"
 	"time"
 
+	"authhook/client"
 	"authhook/internal/catalog"
 	"authhook/internal/credential"
 	"authhook/internal/policy"
-	"authhook/internal/store"
+	"authhook/internal/webhook/admin"
 )
 
 type tokenCommand struct {
-	databaseFlags
+	serviceFlags
 	User    string          `arg:"" help:"The user the token is for."`
 	Streams *string         `placeholder:"STREAM,…" help:"The streams it is good for: names, or prefixes with a * at the end. All when left out."`
 	For     policy.Duration `default:"0s" placeholder:"TIME" help:"How long it is good, such as 24h or 30d. A key without it has no end; a JWT has 1h."`
@@ -41,21 +42,29 @@ func (c *tokenCommand) Run(ctx context.Context, s streams) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.Address.IsUnspecified() || c.Address.Zone() != "" {
-		return wrongSetting("--address %s is no viewer's address", c.Address)
+	if err := admin.CheckUserID(c.User); err != nil {
+		return err
+	}
+	if c.Address.IsValid() {
+		if err := admin.CheckViewerAddress(c.Address); err != nil {
+			return wrongSetting("--address %s %s", c.Address, err)
+		}
 	}
 	if c.JWT && c.KeyFile != "" {
 		return c.sign(ctx, s, nil, patterns, now)
 	}
-	db, err := c.openThere(ctx)
+	if c.JWT && c.Server != "" {
+		return wrongSetting("--jwt signs with a secret of the catalog, and the service at %s shows none: give --key-file, or --database-url instead", c.Server)
+	}
+	conn, err := c.connect(ctx, c.openThere)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	if c.JWT {
-		return c.sign(ctx, s, db, patterns, now)
+		return c.sign(ctx, s, conn.db, patterns, now)
 	}
-	return c.store(ctx, s, db, patterns, now)
+	return c.issue(ctx, s, conn, patterns, now)
 }
 
 // patterns are the streams that the token is good for. An empty text is a mistake, such as a variable that is not set: it must
@@ -81,53 +90,56 @@ func (c *tokenCommand) until(now time.Time) time.Time {
 	return now.Add(time.Duration(c.For))
 }
 
-func (c *tokenCommand) store(ctx context.Context, s streams, db database, patterns []string, now time.Time) error {
-	ctx = store.WithActor(ctx, "cli")
+// issue makes the key or the binding, and what else is asked for. An entitlement has no beginning, so that it is in force at
+// once also where a service's clock is behind this one.
+func (c *tokenCommand) issue(ctx context.Context, s streams, conn *connection, patterns []string, now time.Time) error {
 	if c.Plan != "" {
-		in, err := db.Catalog(ctx)
-		if err != nil {
-			return fmt.Errorf("read the catalog: %w", err)
-		}
-		if in.Plan(c.Plan) == nil {
+		_, err := conn.GetPlanWithResponse(ctx, c.Plan)
+		if isProblem(err, client.ProblemNotFound) {
 			return wrongSetting("--plan %s: the catalog has no such plan", c.Plan)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if c.Create {
-		if err := ensureUser(ctx, db, c.User); err != nil {
+		if err := ensureUser(ctx, conn, c.User); err != nil {
 			return err
 		}
 	}
-	key := ""
-	made := policy.Credential{Kind: policy.CredentialKey, User: c.User, Streams: patterns, Until: c.until(now), Publish: c.Publish}
-	hash := policy.CredentialHash{}
+	asked := client.CredentialRequest{Streams: patterns, Until: c.until(now), Publish: c.Publish}
 	if c.Address.IsValid() {
-		made.Kind, hash = policy.CredentialAddress, policy.HashAddress(c.Address)
-	} else {
-		key = credential.NewKey()
-		hash = policy.HashKey(key)
+		asked.Address = c.Address.String()
 	}
-	if _, err := db.AddCredential(ctx, hash, made, now); errors.Is(err, store.ErrNotFound) {
+	made, err := conn.AddCredentialWithResponse(ctx, c.User, asked)
+	if isProblem(err, client.ProblemNotFound) {
 		return wrongSetting("there is no user %q: --create makes one", c.User)
-	} else if err != nil {
+	}
+	if err != nil {
+		return err
+	}
+	issued, err := answered(made.JSON201, func(c *client.NewCredential) bool { return c.ID != "" })
+	if err != nil {
 		return err
 	}
 	if c.Plan != "" {
-		if _, err := db.AddEntitlement(ctx, c.User, policy.Entitlement{Plan: c.Plan, From: now, Until: c.until(now), Source: "admin"}); err != nil {
+		if _, err := conn.AddEntitlementWithResponse(ctx, c.User, client.EntitlementRequest{Plan: c.Plan, Until: c.until(now)}); err != nil {
 			return err
 		}
 	}
-	if key == "" {
-		_, err := fmt.Fprintf(s.out, "%s is bound to %s\n", c.Address, c.User)
+	if asked.Address != "" {
+		_, err = fmt.Fprintf(s.out, "%s is bound to %s\n", c.Address, c.User)
 		return err
 	}
-	_, err := fmt.Fprintln(s.out, key)
+	_, err = fmt.Fprintln(s.out, issued.Token)
 	return err
 }
 
 // ensureUser makes a user where there is none, and leaves one that is there as it is.
-func ensureUser(ctx context.Context, db database, user string) error {
-	_, _, err := db.PutUser(ctx, store.UserChange{ID: user, Status: policy.ActiveUser, IfVersion: new(int64)})
-	if errors.Is(err, store.ErrConflict) {
+func ensureUser(ctx context.Context, conn *connection, user string) error {
+	none := client.PutUserParamsIfNoneMatch("*")
+	_, err := conn.PutUserWithResponse(ctx, user, &client.PutUserParams{IfNoneMatch: &none}, client.UserChange{Status: client.Active})
+	if isProblem(err, client.ProblemVersionMismatch) {
 		return nil // there is one
 	}
 	return err

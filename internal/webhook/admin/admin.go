@@ -13,6 +13,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -25,6 +26,7 @@ import (
 
 	"authhook/internal/catalog"
 	"authhook/internal/policy"
+	"authhook/internal/store"
 )
 
 const (
@@ -38,14 +40,20 @@ const (
 
 // Options are what the API works with.
 type Options struct {
-	// Token is the admin token; empty: only keys are good.
-	Token string
+	// Token is the admin token; empty: only keys are good. Actor is as whom the audit names who has it. Default:
+	// [AdminToken].
+	Token, Actor string
 	// Node is the name of nodes that send none.
 	Node string
 	// Changed has facts that were changed hold for the next decision, and Applied a catalog, before the change is answered.
 	Changed, Applied func(context.Context)
 	// Request is what a trigger asks, for an explanation.
 	Request func(triggerType, node string, body []byte) (policy.Request, error)
+	// End has a node end a session, and writes into the audit who asked for it ([store.ActorOf]). [ErrNotHeld] when no
+	// authhook here has the node. Nil: there is no MistServer to tell.
+	End func(ctx context.Context, node, id string) error
+	// Failed is told why a request failed for no fault of who made it. It may be nil.
+	Failed func(ctx context.Context, err error)
 	// Observe counts a request, by the operation of the contract, or "unknown", and the answer's status.
 	Observe func(operation string, status int)
 	// Now is the clock. Default: time.Now.
@@ -73,11 +81,14 @@ func New(s Store, e Explainer, o Options) (*API, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c, err := readContract()
+	if o.Actor == "" {
+		o.Actor = AdminToken
+	}
+	c, err := theContract()
 	if err != nil {
 		return nil, err
 	}
-	a := &API{store: s, explainer: e, o: o, contract: c, door: newDoor(s, o.Token, o.Now), routes: chi.NewMux()}
+	a := &API{store: s, explainer: e, o: o, contract: c, door: newDoor(s, caller{o.Actor, store.RoleAdmin}, o.Token, o.Now), routes: chi.NewMux()}
 	HandlerWithOptions(
 		NewStrictHandlerWithOptions(handlers{a}, nil, StrictHTTPServerOptions{
 			RequestErrorHandlerFunc: a.refuse, ResponseErrorHandlerFunc: a.refuse,
@@ -120,7 +131,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			a.o.Log.Error("the API failed", "operation", operation, "fault", fault, "stack", string(debug.Stack()))
 			if answer.Status() == 0 {
-				a.refuse(answer, r, errFault)
+				a.refuse(answer, r, fmt.Errorf("%w: %v", errFault, fault))
 			}
 		}
 		a.o.Observe(operation, answer.Status())

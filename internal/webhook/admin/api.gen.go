@@ -261,13 +261,13 @@ type CatalogApplied struct {
 type Change struct {
 	At time.Time `json:"at"`
 
-	// Kind user, credential, catalog, payment, api_key, and others to come.
+	// Kind user, credential, catalog, payment, api_key, session, session_end, and others to come.
 	//
 	// Example: user
 	Kind   string `json:"kind"`
 	Number int64  `json:"number"`
 
-	// Subject Which one: a user's id, a credential's hash.
+	// Subject Which one: a user's id, a credential's hash, a session's id and node.
 	//
 	// Example: alice
 	Subject string `json:"subject,omitempty,omitzero"`
@@ -281,12 +281,29 @@ type ChangePage struct {
 	Last int64 `json:"last"`
 }
 
+// Claims What the JWT claims that the session rests on, where it was verified. Never the token.
+type Claims struct {
+	// Addresses The addresses it is good for; none, all.
+	Addresses []string  `json:"addresses,omitempty,omitzero"`
+	From      time.Time `json:"from,omitempty,omitzero"`
+
+	// Publish It permits publishing too.
+	Publish bool `json:"publish,omitempty,omitzero"`
+
+	// Streams The streams it is good for; none, all.
+	Streams []string  `json:"streams,omitempty,omitzero"`
+	Until   time.Time `json:"until,omitempty,omitzero"`
+
+	// User Example: alice
+	User string `json:"user"`
+}
+
 // Count defines model for Count.
 type Count = int
 
 // Credential defines model for Credential.
 type Credential struct {
-	// Addresses The addresses it is good for; none, all.
+	// Addresses The addresses it is good for; none, all. Of a binding, the one that is bound.
 	Addresses []string  `json:"addresses,omitempty,omitzero"`
 	Created   time.Time `json:"created"`
 
@@ -329,7 +346,12 @@ type CredentialPage struct {
 
 // CredentialRequest defines model for CredentialRequest.
 type CredentialRequest struct {
-	// Addresses The addresses it is good for. All when left out.
+	// Address An IPv4 or IPv6 address.
+	//
+	// Example: 192.0.2.1
+	Address Address `json:"address,omitempty,omitzero"`
+
+	// Addresses The addresses that the key is good for. All when left out.
 	Addresses []AddressRange `json:"addresses,omitempty,omitzero"`
 
 	// From A moment, as RFC 3339 has it.
@@ -439,7 +461,7 @@ type ExplainRequest struct {
 	// Example: HLS
 	Connector string `json:"connector,omitempty,omitzero"`
 
-	// Node The node that asks.
+	// Node The node that asks; when left out, the name that nodes without one are given.
 	Node string `json:"node,omitempty,omitzero"`
 
 	// Publish Ask about publishing instead of watching.
@@ -627,10 +649,13 @@ type NewCredential struct {
 	// ID Example: cred_6x2mz4vq5c7p3n2k7h5j4d3s2a
 	ID string `json:"id"`
 
-	// Token The key that viewers present, shown this once.
+	// Kind A key that is presented, or an address that is bound to the user.
+	Kind CredentialKind `json:"kind"`
+
+	// Token The key that viewers present, shown this once. A binding has none.
 	//
 	// Example: ak_ABCDEFGHIJKLMNOPQRSTUVWXYZ
-	Token string `json:"token"`
+	Token string `json:"token,omitempty,omitzero"`
 }
 
 // NewKey defines model for NewKey.
@@ -711,6 +736,10 @@ type PaymentPage struct {
 
 // Plan Something that can be bought, and what comes with it.
 type Plan struct {
+	// Bounce When the plan comes into force for somebody who watches another rendition than the plan's, the session is ended,
+	// so that its player comes back on the right one.
+	Bounce bool `json:"bounce,omitempty,omitzero"`
+
 	// Dispute What a dispute does to the user, or to what the payment bought.
 	Dispute OnDispute `json:"dispute,omitempty,omitzero"`
 
@@ -743,6 +772,8 @@ type Plan struct {
 
 // PlanChange defines model for PlanChange.
 type PlanChange struct {
+	Bounce bool `json:"bounce,omitempty,omitzero"`
+
 	// Dispute What a dispute does to the user, or to what the payment bought.
 	Dispute OnDispute `json:"dispute,omitempty,omitzero"`
 
@@ -885,11 +916,17 @@ type Session struct {
 	Decided time.Time `json:"decided,omitempty,omitzero"`
 	Ended   time.Time `json:"ended,omitempty,omitzero"`
 
+	// Estimated That it is over was concluded, and not told by MistServer; `ended` is when it was last known to go on.
+	Estimated bool `json:"estimated,omitempty,omitzero"`
+
 	// ID MistServer's session id.
 	ID string `json:"id"`
 
 	// Instance The server process it runs on.
 	Instance string `json:"instance,omitempty,omitzero"`
+
+	// Jwt What the JWT claims that the session rests on, where it was verified. Never the token.
+	Jwt Claims `json:"jwt,omitempty,omitzero"`
 
 	// Node Example: mist
 	Node string `json:"node"`
@@ -1036,7 +1073,7 @@ type User struct {
 	Attributes Attributes `json:"attributes,omitempty,omitzero"`
 	Created    time.Time  `json:"created"`
 
-	// ID The operator's own id of a user.
+	// ID The operator's own id of a user. `.` and `..` are refused: no path can name them.
 	//
 	// Example: alice
 	ID UserID `json:"id"`
@@ -1062,7 +1099,7 @@ type UserChange struct {
 	Status UserStatus `json:"status"`
 }
 
-// UserID The operator's own id of a user.
+// UserID The operator's own id of a user. `.` and `..` are refused: no path can name them.
 //
 // Example: alice
 type UserID = string
@@ -1089,7 +1126,7 @@ type UserWithFacts struct {
 	Entitlements []Entitlement `json:"entitlements"`
 	Holds        []Hold        `json:"holds"`
 
-	// ID The operator's own id of a user.
+	// ID The operator's own id of a user. `.` and `..` are refused: no path can name them.
 	//
 	// Example: alice
 	ID UserID `json:"id"`
@@ -1140,10 +1177,16 @@ type IfNoneMatchParam string
 // LimitParam defines model for LimitParam.
 type LimitParam = int
 
-// UserParam The operator's own id of a user.
+// NodeParam defines model for NodeParam.
+type NodeParam = string
+
+// UserParam The operator's own id of a user. `.` and `..` are refused: no path can name them.
 //
 // Example: alice
 type UserParam = UserID
+
+// Conflict What went wrong, as RFC 9457 has it.
+type Conflict = Problem
 
 // Impossible What went wrong, as RFC 9457 has it.
 type Impossible = Problem
@@ -1253,11 +1296,18 @@ type ListSessionsParams struct {
 	Cursor CursorParam `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// EndSessionParams defines parameters for EndSession.
+type EndSessionParams struct {
+	// Node The node it is on: the same viewer has the same session id on each. Left out, it is the name that nodes without one
+	// are given.
+	Node NodeParam `form:"node,omitempty" json:"node,omitempty,omitzero"`
+}
+
 // GetSessionParams defines parameters for GetSession.
 type GetSessionParams struct {
-	// Node The node it is on: the same viewer has the same session id on each. Left out, it is the name that nodes without
-	// one are given.
-	Node string `form:"node,omitempty" json:"node,omitempty,omitzero"`
+	// Node The node it is on: the same viewer has the same session id on each. Left out, it is the name that nodes without one
+	// are given.
+	Node NodeParam `form:"node,omitempty" json:"node,omitempty,omitzero"`
 }
 
 // RemoveStreamParams defines parameters for RemoveStream.
@@ -1406,6 +1456,9 @@ type ServerInterface interface {
 	// ListSessions List sessions
 	// (GET /api/v1/sessions)
 	ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams)
+	// EndSession End a session
+	// (DELETE /api/v1/sessions/{id})
+	EndSession(w http.ResponseWriter, r *http.Request, id IDParam, params EndSessionParams)
 	// GetSession Read a session
 	// (GET /api/v1/sessions/{id})
 	GetSession(w http.ResponseWriter, r *http.Request, id IDParam, params GetSessionParams)
@@ -1433,7 +1486,7 @@ type ServerInterface interface {
 	// ListCredentials List a user's credentials
 	// (GET /api/v1/users/{user}/credentials)
 	ListCredentials(w http.ResponseWriter, r *http.Request, user UserParam, params ListCredentialsParams)
-	// AddCredential Make a key for a user
+	// AddCredential Make a key for a user, or bind an address to one
 	// (POST /api/v1/users/{user}/credentials)
 	AddCredential(w http.ResponseWriter, r *http.Request, user UserParam)
 	// RevokeCredential Withdraw a credential
@@ -1553,6 +1606,12 @@ func (_ Unimplemented) ListSessions(w http.ResponseWriter, r *http.Request, para
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// EndSession End a session
+// (DELETE /api/v1/sessions/{id})
+func (_ Unimplemented) EndSession(w http.ResponseWriter, r *http.Request, id IDParam, params EndSessionParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetSession Read a session
 // (GET /api/v1/sessions/{id})
 func (_ Unimplemented) GetSession(w http.ResponseWriter, r *http.Request, id IDParam, params GetSessionParams) {
@@ -1607,7 +1666,7 @@ func (_ Unimplemented) ListCredentials(w http.ResponseWriter, r *http.Request, u
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// AddCredential Make a key for a user
+// AddCredential Make a key for a user, or bind an address to one
 // (POST /api/v1/users/{user}/credentials)
 func (_ Unimplemented) AddCredential(w http.ResponseWriter, r *http.Request, user UserParam) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -2311,6 +2370,48 @@ func (siw *ServerInterfaceWrapper) ListSessions(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListSessions(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// EndSession operation middleware
+func (siw *ServerInterfaceWrapper) EndSession(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id IDParam
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", chi.URLParam(r, "id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EndSessionParams
+
+	// ------------- Optional query parameter "node" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "node", r.URL.Query(), &params.Node, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "node"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.EndSession(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3225,6 +3326,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/sessions", wrapper.ListSessions)
 	})
 	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/api/v1/sessions/{id}", wrapper.EndSession)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/sessions/{id}", wrapper.GetSession)
 	})
 	r.Group(func(r chi.Router) {
@@ -3248,6 +3352,8 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 
 	return r
 }
+
+type ConflictApplicationProblemPlusJSONResponse Problem
 
 type ImpossibleApplicationProblemPlusJSONResponse Problem
 
@@ -4209,6 +4315,98 @@ func (response ListSessionsdefaultApplicationProblemPlusJSONResponse) VisitListS
 	return err
 }
 
+type EndSessionRequestObject struct {
+	ID     IDParam `json:"id"`
+	Params EndSessionParams
+}
+
+type EndSessionResponseObject interface {
+	VisitEndSessionResponse(w http.ResponseWriter) error
+}
+
+type EndSession204Response struct {
+}
+
+func (response EndSession204Response) VisitEndSessionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type EndSession404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response EndSession404ApplicationProblemPlusJSONResponse) VisitEndSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSession409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response EndSession409ApplicationProblemPlusJSONResponse) VisitEndSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSession503ResponseHeaders struct {
+	RetryAfter int
+}
+
+type EndSession503ApplicationProblemPlusJSONResponse struct {
+	Body    Problem
+	Headers EndSession503ResponseHeaders
+}
+
+func (response EndSession503ApplicationProblemPlusJSONResponse) VisitEndSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response EndSessiondefaultApplicationProblemPlusJSONResponse) VisitEndSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Allow", fmt.Sprint(response.Headers.Allow))
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSessionRequestObject struct {
 	ID     IDParam `json:"id"`
 	Params GetSessionParams
@@ -4895,6 +5093,22 @@ func (response AddCredential404ApplicationProblemPlusJSONResponse) VisitAddCrede
 	return err
 }
 
+type AddCredential409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddCredential409ApplicationProblemPlusJSONResponse) VisitAddCredentialResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AddCredential422ApplicationProblemPlusJSONResponse struct {
 	ImpossibleApplicationProblemPlusJSONResponse
 }
@@ -5413,6 +5627,9 @@ type StrictServerInterface interface {
 	// ListSessions List sessions
 	// (GET /api/v1/sessions)
 	ListSessions(ctx context.Context, request ListSessionsRequestObject) (ListSessionsResponseObject, error)
+	// EndSession End a session
+	// (DELETE /api/v1/sessions/{id})
+	EndSession(ctx context.Context, request EndSessionRequestObject) (EndSessionResponseObject, error)
 	// GetSession Read a session
 	// (GET /api/v1/sessions/{id})
 	GetSession(ctx context.Context, request GetSessionRequestObject) (GetSessionResponseObject, error)
@@ -5440,7 +5657,7 @@ type StrictServerInterface interface {
 	// ListCredentials List a user's credentials
 	// (GET /api/v1/users/{user}/credentials)
 	ListCredentials(ctx context.Context, request ListCredentialsRequestObject) (ListCredentialsResponseObject, error)
-	// AddCredential Make a key for a user
+	// AddCredential Make a key for a user, or bind an address to one
 	// (POST /api/v1/users/{user}/credentials)
 	AddCredential(ctx context.Context, request AddCredentialRequestObject) (AddCredentialResponseObject, error)
 	// RevokeCredential Withdraw a credential
@@ -5917,6 +6134,33 @@ func (sh *strictHandler) ListSessions(w http.ResponseWriter, r *http.Request, pa
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListSessionsResponseObject); ok {
 		if err := validResponse.VisitListSessionsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EndSession operation middleware
+func (sh *strictHandler) EndSession(w http.ResponseWriter, r *http.Request, id IDParam, params EndSessionParams) {
+	var request EndSessionRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.EndSession(ctx, request.(EndSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndSession")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(EndSessionResponseObject); ok {
+		if err := validResponse.VisitEndSessionResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -60,7 +60,7 @@ func (h handlers) PutCatalog(ctx context.Context, r PutCatalogRequestObject) (Pu
 	} else if text, err = io.ReadAll(r.Body); err != nil {
 		return nil, err
 	}
-	c, err := catalog.Parse("catalog", text, catalog.WithoutReferences())
+	c, err := parseCatalog(text)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +76,29 @@ func (h handlers) PutCatalog(ctx context.Context, r PutCatalogRequestObject) (Pu
 		},
 		Headers: PutCatalog200ResponseHeaders{ETag: entityTag(applied.version)},
 	}, nil
+}
+
+// parseCatalog reads a catalog that was sent, all of whose parts can be asked for by their paths.
+func parseCatalog(text []byte) (*policy.Catalog, error) {
+	c, err := catalog.Parse("catalog", text, catalog.WithoutReferences())
+	if err != nil {
+		return nil, err
+	}
+	var wrong catalog.Errors
+	for i := range c.Plans {
+		if problem := unreachable(c.Plans[i].Key); problem != "" {
+			wrong = append(wrong, catalog.Error{Path: fmt.Sprintf("plans[%d].key", i), Problem: problem})
+		}
+	}
+	for i := range c.Streams {
+		if problem := unreachable(c.Streams[i].Match); problem != "" {
+			wrong = append(wrong, catalog.Error{Path: fmt.Sprintf("streams[%d].match", i), Problem: problem})
+		}
+	}
+	if wrong != nil {
+		return nil, wrong
+	}
+	return c, nil
 }
 
 // applied is a catalog that was put in force.
@@ -148,7 +171,7 @@ func (p parts) parse(part string) (*policy.Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the catalog: %w", err)
 	}
-	c, err := catalog.Parse("catalog", text, catalog.WithoutReferences())
+	c, err := parseCatalog(text)
 	var wrong catalog.Errors
 	if !errors.As(err, &wrong) {
 		return c, err

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -54,6 +55,9 @@ func (o *operation) name() string {
 }
 
 const apiPrefix = "/api/"
+
+// theContract is read once in a process, and never changed.
+var theContract = sync.OnceValues(readContract)
 
 // readContract reads openapi.yaml. Every operation of the API demands a role.
 func readContract() (*contract, error) {

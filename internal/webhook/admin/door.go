@@ -18,7 +18,7 @@ import (
 	"authhook/internal/store"
 )
 
-// AdminToken is the actor of what is done with the admin token.
+// AdminToken is the actor of what is done with the admin token of a service.
 const AdminToken = "admin token"
 
 // keyPrefix begins every key of the API.
@@ -46,14 +46,15 @@ type door struct {
 	keys    apiKeys
 	token   [sha256.Size]byte
 	tokened bool
+	holder  caller // who has the token
 	guesses *guesses
 	// looking bounds how many keys are looked up at once: guesses leave the database to the decisions.
 	looking chan struct{}
 }
 
-func newDoor(keys apiKeys, token string, now func() time.Time) *door {
+func newDoor(keys apiKeys, holder caller, token string, now func() time.Time) *door {
 	return &door{
-		keys: keys, token: sha256.Sum256([]byte(token)), tokened: token != "",
+		keys: keys, token: sha256.Sum256([]byte(token)), tokened: token != "", holder: holder,
 		guesses: newGuesses(now), looking: make(chan struct{}, 4),
 	}
 }
@@ -67,7 +68,7 @@ func (d *door) admit(r *http.Request) (caller, error) {
 	}
 	hash := HashKey(given)
 	if d.tokened && subtle.ConstantTimeCompare(hash[:], d.token[:]) == 1 {
-		return caller{AdminToken, store.RoleAdmin}, nil
+		return d.holder, nil
 	}
 	if strings.HasPrefix(given, keyPrefix) {
 		k, err := d.find(r.Context(), hash)

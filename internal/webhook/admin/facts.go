@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -27,23 +28,68 @@ func (h handlers) ListCredentials(ctx context.Context, r ListCredentialsRequestO
 }
 
 func (h handlers) AddCredential(ctx context.Context, r AddCredentialRequestObject) (AddCredentialResponseObject, error) {
-	addresses := make([]netip.Prefix, len(r.Body.Addresses))
+	c := policy.Credential{
+		User: r.User, Streams: r.Body.Streams, From: r.Body.From, Until: r.Body.Until, Publish: r.Body.Publish,
+	}
+	if r.Body.Address != "" {
+		return h.bindAddress(ctx, c, r.Body)
+	}
+	c.Kind = policy.CredentialKey
+	c.Addresses = make([]netip.Prefix, len(r.Body.Addresses))
 	for i, a := range r.Body.Addresses {
 		var err error
-		if addresses[i], err = readRange(a); err != nil {
+		if c.Addresses[i], err = readRange(a); err != nil {
 			return nil, impossible(fmt.Sprintf("addresses[%d]", i), err.Error())
 		}
 	}
 	key := credential.NewKey()
-	id, err := h.store.AddCredential(ctx, policy.HashKey(key), policy.Credential{
-		Kind: policy.CredentialKey, User: r.User, Streams: r.Body.Streams, Addresses: addresses,
-		From: r.Body.From, Until: r.Body.Until, Publish: r.Body.Publish,
-	}, h.o.Now())
+	id, err := h.store.AddCredential(ctx, policy.HashKey(key), c, h.o.Now())
 	if err != nil {
 		return nil, missing(err, "user %q", r.User)
 	}
 	h.changed(ctx)
-	return AddCredential201JSONResponse{ID: id, Token: key}, nil
+	return AddCredential201JSONResponse{ID: id, Kind: CredentialKindKey, Token: key}, nil
+}
+
+// bindAddress makes an address a credential of its own. It is stored as a hash, like every credential; the range of it
+// alone says in lists which one it is.
+func (h handlers) bindAddress(ctx context.Context, c policy.Credential, b *CredentialRequest) (AddCredentialResponseObject, error) {
+	if len(b.Addresses) > 0 {
+		return nil, impossible("addresses", "cannot stand beside address: a binding is of that one alone")
+	}
+	address, err := readAddress(b.Address)
+	if err == nil {
+		err = CheckViewerAddress(address)
+	}
+	if err != nil {
+		return nil, impossible("address", err.Error())
+	}
+	c.Kind = policy.CredentialAddress
+	c.Addresses = []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}
+	id, err := h.store.AddCredential(ctx, policy.HashAddress(address), c, h.o.Now())
+	if errors.Is(err, store.ErrConflict) {
+		return nil, &conflictError{errors: []FieldError{{
+			Field: "address", Problem: "is bound to a user already: revoke that credential first",
+		}}}
+	}
+	if err != nil {
+		return nil, missing(err, "user %q", c.User)
+	}
+	h.changed(ctx)
+	return AddCredential201JSONResponse{ID: id, Kind: CredentialKindAddress}, nil
+}
+
+// CheckViewerAddress says why an address cannot be one viewer's, as whom a binding would know it; nil when it can.
+func CheckViewerAddress(a netip.Addr) error {
+	switch a = a.Unmap(); {
+	case !a.IsValid(), a.IsUnspecified():
+		return errors.New("is no viewer's address: it stands for none, or for all")
+	case a.Zone() != "":
+		return errors.New("has a zone, which means something on one machine only")
+	case a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return errors.New("is no viewer's address: it is one of many machines")
+	}
+	return nil
 }
 
 func (h handlers) RevokeCredential(ctx context.Context, r RevokeCredentialRequestObject) (RevokeCredentialResponseObject, error) {
@@ -141,13 +187,17 @@ func (h handlers) RemoveHold(ctx context.Context, r RemoveHoldRequestObject) (Re
 // asStored is a moment as it comes back from the store.
 func asStored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-func credentialOf(c *store.StoredCredential) Credential {
-	addresses := make([]string, len(c.Addresses))
-	for i, a := range c.Addresses {
-		addresses[i] = a.String()
+func rangeTexts(ranges []netip.Prefix) []string {
+	texts := make([]string, len(ranges))
+	for i, a := range ranges {
+		texts[i] = a.String()
 	}
+	return texts
+}
+
+func credentialOf(c *store.StoredCredential) Credential {
 	return Credential{
-		ID: c.ID, Kind: CredentialKind(c.Kind), Streams: c.Streams, Addresses: addresses, From: c.From, Until: c.Until,
+		ID: c.ID, Kind: CredentialKind(c.Kind), Streams: c.Streams, Addresses: rangeTexts(c.Addresses), From: c.From, Until: c.Until,
 		Publish: c.Publish, Created: c.Created, Revoked: c.Revoked,
 	}
 }

@@ -3,6 +3,7 @@ package admin_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -91,6 +92,68 @@ func TestAUserWithEverything(t *testing.T) {
 	})
 }
 
+// An address is a credential of its own: whoever comes from it without any other is the user.
+func TestAnAddressIsBoundToAUser(t *testing.T) {
+	everyStore(t, func(t *testing.T, w *world) {
+		ctx, c := t.Context(), w.admin()
+		w.user("alice")
+		w.user("bob")
+		until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+		bound, err := c.AddCredentialWithResponse(ctx, "alice", client.CredentialRequest{
+			Address: "::ffff:192.0.2.9", Streams: []string{"movie"}, Until: until,
+		})
+		require.NoError(t, err)
+		require.NotNil(t, bound.JSON201)
+		assert.Equal(t, client.CredentialKindAddress, bound.JSON201.Kind)
+		assert.NotContains(t, string(bound.Body), "token")
+		stored, facts, err := w.db.FactsByCredential(ctx, policy.HashAddress(netip.MustParseAddr("192.0.2.9")))
+		require.NoError(t, err)
+		assert.Equal(t, "alice", facts.User)
+		assert.Equal(t, policy.CredentialAddress, stored.Kind)
+		assert.Equal(t, until, stored.Until)
+		list, err := c.ListCredentialsWithResponse(ctx, "alice", nil)
+		require.NoError(t, err)
+		require.Len(t, list.JSON200.Items, 1)
+		assert.Equal(t, bound.JSON201.ID, list.JSON200.Items[0].ID)
+		assert.Equal(t, client.CredentialKindAddress, list.JSON200.Items[0].Kind)
+		assert.Equal(t, []string{"192.0.2.9/32"}, list.JSON200.Items[0].Addresses, "so that it is known which")
+		user := func(address string) string {
+			a, err := c.ExplainWithResponse(ctx, client.ExplainRequest{Stream: "movie", Address: address, Connector: "RTSP"})
+			require.NoError(t, err)
+			return a.JSON200.User
+		}
+		assert.Equal(t, "alice", user("192.0.2.9"))
+		assert.Empty(t, user("192.0.2.10"))
+
+		before := w.everything()
+		for _, address := range []string{"192.0.2.9", "::ffff:192.0.2.9"} {
+			for _, name := range []string{"alice", "bob"} {
+				_, err = c.AddCredentialWithResponse(ctx, name, client.CredentialRequest{Address: address})
+				p := refused(t, err, client.ProblemConflict)
+				require.Len(t, p.Errors, 1)
+				assert.Equal(t, "address", p.Errors[0].Field)
+				assert.NotContains(t, p.Error(), "alice", "whose it is, is not said")
+			}
+		}
+		_, err = c.AddCredentialWithResponse(ctx, "nobody", client.CredentialRequest{Address: "192.0.2.10"})
+		refused(t, err, client.ProblemNotFound)
+		assert.Equal(t, before, w.everything())
+
+		_, err = c.RevokeCredentialWithResponse(ctx, "alice", bound.JSON201.ID)
+		require.NoError(t, err)
+		_, err = c.AddCredentialWithResponse(ctx, "bob", client.CredentialRequest{Address: "192.0.2.9", Publish: true})
+		require.NoError(t, err)
+		assert.Equal(t, "bob", user("192.0.2.9"))
+		_, err = c.AddCredentialWithResponse(ctx, "bob", client.CredentialRequest{Address: "2001:db8::9"})
+		require.NoError(t, err)
+		assert.Equal(t, "bob", user("2001:db8::9"))
+		audit, err := c.ListAuditWithResponse(ctx, &client.ListAuditParams{Subject: new("alice")})
+		require.NoError(t, err)
+		require.Len(t, audit.JSON200.Items, 3)
+		assert.Contains(t, string(audit.JSON200.Items[1].Detail), `"kind":"address"`)
+	})
+}
+
 // Ids of users are the operator's: whatever they hold, the path names this user and no other.
 func TestUsersOfEveryName(t *testing.T) {
 	everyStore(t, func(t *testing.T, w *world) {
@@ -116,7 +179,7 @@ func TestWhatIsNotThere(t *testing.T) {
 			"GET users/nobody", "GET users/nobody/credentials", "GET users/nobody/entitlements", "GET users/nobody/holds",
 			"DELETE users/alice/credentials/x", "DELETE users/alice/entitlements/x", "DELETE users/alice/holds/x",
 			"DELETE users/nobody/holds/x", "GET payments/stripe/x", "GET plans/x", "DELETE plans/x", "GET streams/x",
-			"DELETE streams/x", "GET sessions/x", "GET sessions/x?node=y", "DELETE keys/x", "GET nosuch", "GET users/", "GET ",
+			"DELETE streams/x", "GET sessions/x", "GET sessions/x?node=y", "DELETE sessions/x", "DELETE sessions/x?node=y", "DELETE keys/x", "GET nosuch", "GET users/", "GET ",
 		} {
 			method, path, _ := strings.Cut(path, " ")
 			a := w.send(method, "/api/v1/"+path, "")
@@ -136,21 +199,35 @@ func TestSessionsAndPaymentsAreRead(t *testing.T) {
 		session := policy.Session{
 			Node: "mist", ID: strings.Repeat("ab", 32), State: policy.SessionOpen, Stream: "live+fight", User: "alice", Plan: "gold",
 			Reason: policy.Entitled, Opened: noon, Decided: noon, Tags: []string{"plan:gold"}, Credential: policy.HashKey("x"),
+			JWT: &policy.Credential{
+				Kind: policy.CredentialJWT, User: "alice", Streams: []string{"live+*"}, Until: noon.Add(time.Hour),
+				Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+			},
 		}
 		other := policy.Session{Node: "two", ID: session.ID, State: policy.SessionDenied, Stream: "movie", Opened: noon, Reason: policy.CredentialMissing}
-		require.NoError(t, w.db.WriteSessions(ctx, []policy.Session{session, other}))
+		over := policy.Session{Node: "two", ID: strings.Repeat("cd", 32), State: policy.SessionEnded, Stream: "extra", Opened: noon,
+			Decided: noon, Ended: noon.Add(time.Minute), Reason: policy.Public, Estimated: true}
+		require.NoError(t, w.db.WriteSessions(ctx, []policy.Session{session, other, over}))
+		guessed, err := c.GetSessionWithResponse(ctx, over.ID, &client.GetSessionParams{Node: new("two")})
+		require.NoError(t, err)
+		assert.True(t, guessed.JSON200.Estimated)
+		assert.Equal(t, noon.Add(time.Minute), guessed.JSON200.Ended)
 		one, err := c.GetSessionWithResponse(ctx, session.ID, nil)
 		require.NoError(t, err)
 		assert.Equal(t, client.ReasonEntitled, one.JSON200.Reason)
 		assert.NotContains(t, string(one.Body), session.Credential.String())
+		assert.Equal(t, client.Claims{
+			User: "alice", Streams: []string{"live+*"}, Addresses: []string{"192.0.2.0/24"}, Until: noon.Add(time.Hour),
+		}, one.JSON200.Jwt)
 		for _, p := range []client.ListSessionsParams{
-			{Node: new("two")}, {State: new(client.SessionDenied)}, {Stream: new("movie")},
+			{Node: new("two"), Stream: new("movie")}, {State: new(client.SessionDenied)}, {Stream: new("movie")},
 			{Node: new("two"), State: new(client.SessionDenied)},
 		} {
 			list, err := c.ListSessionsWithResponse(ctx, &p)
 			require.NoError(t, err)
 			require.Len(t, list.JSON200.Items, 1)
 			assert.Equal(t, "two", list.JSON200.Items[0].Node)
+			assert.NotContains(t, string(list.Body), `"jwt"`)
 		}
 		paid := store.Payment{Provider: "stripe", ID: "pi/1 %", User: "alice", Plan: "gold", Amount: 999, Currency: "usd",
 			Status: store.PaymentSucceeded, At: noon}

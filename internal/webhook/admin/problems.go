@@ -42,6 +42,15 @@ func impossible(field, problem string) error {
 	return &fieldsError{errors: []FieldError{{Field: field, Problem: problem}}}
 }
 
+// unreachable says why a name cannot be one that paths hold; empty when it can. Browsers, proxies and Go's own client take
+// these two for steps, and would ask about something else.
+func unreachable(name string) string {
+	if name == "." || name == ".." {
+		return "cannot be " + name + ", which in a path is a step and no name"
+	}
+	return ""
+}
+
 // missingError says what there is none of.
 type missingError struct{ what string }
 
@@ -71,6 +80,19 @@ func (e *forbiddenError) Error() string {
 	return fmt.Sprintf("this demands the role %s, and the key has %s", e.demands, e.has)
 }
 
+// conflictError says what stands in the way of a request.
+type conflictError struct {
+	detail string
+	errors []FieldError
+}
+
+func (e *conflictError) Error() string { return fmt.Sprint(e.detail, e.errors) }
+
+// absentError says what is not there by the settings: waiting does not help.
+type absentError struct{ detail string }
+
+func (e *absentError) Error() string { return e.detail }
+
 type slowDownError struct{ wait time.Duration }
 
 func (e *slowDownError) Error() string { return "too many wrong keys" }
@@ -98,13 +120,18 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Type == ProblemInternal && !errors.Is(err, errFault) {
 		a.o.Log.Error("the API failed", "error", err)
 	}
+	if p.Status >= http.StatusInternalServerError && a.o.Failed != nil {
+		a.o.Failed(r.Context(), err)
+	}
 	h := w.Header()
 	h.Del("ETag")
 	var slow *slowDownError
 	var method *methodError
+	var absent *absentError
 	switch {
 	case errors.As(err, &slow):
 		h.Set("Retry-After", strconv.Itoa(seconds(slow.wait)))
+	case errors.As(err, &absent): // no waiting brings it
 	case p.Status == http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	case p.Status == http.StatusUnauthorized:
@@ -131,6 +158,8 @@ func problemOf(err error) Problem {
 		method    *methodError
 		media     *mediaTypeError
 		gone      *goneError
+		conflict  *conflictError
+		lacking   *absentError
 		form      *openapi3filter.RequestError
 		multiple  openapi3.MultiError
 		parameter *InvalidParamFormatError
@@ -177,10 +206,16 @@ func problemOf(err error) Problem {
 		return problem(ProblemTooLarge, fmt.Sprintf("a body has at most %d bytes", MaxBody))
 	case errors.Is(err, errNoPath), errors.Is(err, store.ErrNotFound):
 		return problem(ProblemNotFound, "")
+	case errors.As(err, &conflict):
+		return problem(ProblemConflict, conflict.detail, conflict.errors...)
 	case errors.Is(err, store.ErrConflict):
-		return problem(ProblemConflict, "")
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, policy.ErrNoCatalog), expired(err):
-		return problem(ProblemUnavailable, "")
+		return problem(ProblemConflict, "it exists already, or changed meanwhile")
+	case errors.As(err, &lacking):
+		return problem(ProblemUnavailable, lacking.detail)
+	case errors.Is(err, policy.ErrNoCatalog):
+		return problem(ProblemUnavailable, "no catalog is in force yet")
+	case errors.Is(err, store.ErrUnavailable), expired(err):
+		return problem(ProblemUnavailable, "the database does not answer")
 	}
 	return problem(ProblemInternal, "")
 }
@@ -194,7 +229,7 @@ var kinds = map[ProblemType]struct {
 	ProblemForbidden:            {http.StatusForbidden, "The key's role does not permit this"},
 	ProblemNotFound:             {http.StatusNotFound, "There is no such thing"},
 	ProblemMethodNotAllowed:     {http.StatusMethodNotAllowed, "This path has no such method"},
-	ProblemConflict:             {http.StatusConflict, "It exists already, or changed meanwhile"},
+	ProblemConflict:             {http.StatusConflict, "This conflicts with what is there"},
 	ProblemGone:                 {http.StatusGone, "The change feed does not reach back so far"},
 	ProblemVersionMismatch:      {http.StatusPreconditionFailed, "Another version stands"},
 	ProblemTooLarge:             {http.StatusRequestEntityTooLarge, "The body is too large"},
@@ -202,7 +237,7 @@ var kinds = map[ProblemType]struct {
 	ProblemImpossible:           {http.StatusUnprocessableEntity, "This cannot be done"},
 	ProblemSlowDown:             {http.StatusTooManyRequests, "Too many wrong keys came from there"},
 	ProblemInternal:             {http.StatusInternalServerError, "Something failed in authhook"},
-	ProblemUnavailable:          {http.StatusServiceUnavailable, "The database does not answer"},
+	ProblemUnavailable:          {http.StatusServiceUnavailable, "What this needs is not there"},
 }
 
 func problem(t ProblemType, detail string, wrong ...FieldError) Problem {

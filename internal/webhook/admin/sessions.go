@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -28,10 +31,7 @@ func (h handlers) ListSessions(ctx context.Context, r ListSessionsRequestObject)
 }
 
 func (h handlers) GetSession(ctx context.Context, r GetSessionRequestObject) (GetSessionResponseObject, error) {
-	node := r.Params.Node
-	if node == "" {
-		node = h.o.Node
-	}
+	node := cmp.Or(r.Params.Node, h.o.Node)
 	s, err := h.store.Session(ctx, node, r.ID)
 	if err != nil {
 		return nil, missing(err, "session %q on node %q", r.ID, node)
@@ -39,11 +39,45 @@ func (h handlers) GetSession(ctx context.Context, r GetSessionRequestObject) (Ge
 	return GetSession200JSONResponse(sessionOf(&s)), nil
 }
 
+// ErrNotHeld: no authhook here has the node that is to be told something.
+var ErrNotHeld = errors.New("no authhook here has this node")
+
+// EndSession has the session's node told to end it. That it is told is all that is known when this is answered.
+func (h handlers) EndSession(ctx context.Context, r EndSessionRequestObject) (EndSessionResponseObject, error) {
+	node := cmp.Or(r.Params.Node, h.o.Node)
+	s, err := h.store.Session(ctx, node, r.ID)
+	if err != nil {
+		return nil, missing(err, "session %q on node %q", r.ID, node)
+	}
+	if s.State == policy.SessionEnded {
+		return EndSession204Response{}, nil
+	}
+	if h.o.End == nil {
+		return nil, &absentError{"no MistServer is configured to be told"}
+	}
+	err = h.o.End(ctx, s.Node, s.ID)
+	if errors.Is(err, ErrNotHeld) {
+		return nil, &conflictError{detail: fmt.Sprintf("no authhook here has node %q, which the session is on: start one that is configured with it", s.Node)}
+	}
+	if err != nil {
+		return nil, missing(err, "session %q on node %q", r.ID, node)
+	}
+	return EndSession204Response{}, nil
+}
+
+// claimsOf are a JWT's claims, as far as they are kept; nothing where there was none.
+func claimsOf(c *policy.Credential) Claims {
+	if c == nil {
+		return Claims{}
+	}
+	return Claims{User: c.User, Streams: c.Streams, Addresses: rangeTexts(c.Addresses), From: c.From, Until: c.Until, Publish: c.Publish}
+}
+
 func sessionOf(s *policy.Session) Session {
 	return Session{
 		Node: s.Node, ID: s.ID, Instance: s.Instance, State: SessionState(s.State), Stream: s.Stream, Address: addressText(s.Address),
-		Connector: s.Connector, User: s.User, Reason: Reason(s.Reason.String()), Plan: s.Plan, Tags: s.Tags,
-		Opened: s.Opened, Decided: s.Decided, Until: s.Until, Ended: s.Ended, Seconds: int64(s.Duration / time.Second),
+		Connector: s.Connector, User: s.User, Jwt: claimsOf(s.JWT), Reason: Reason(s.Reason.String()), Plan: s.Plan, Tags: s.Tags,
+		Opened: s.Opened, Decided: s.Decided, Until: s.Until, Ended: s.Ended, Estimated: s.Estimated, Seconds: int64(s.Duration / time.Second),
 		BytesUp: s.BytesUp, BytesDown: s.BytesDown, Connectors: s.Connectors,
 	}
 }

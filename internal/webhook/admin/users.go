@@ -61,6 +61,9 @@ func (h handlers) PutUser(ctx context.Context, r PutUserRequestObject) (PutUserR
 	if err != nil {
 		return nil, err
 	}
+	if err := CheckUserID(r.User); err != nil {
+		return nil, err
+	}
 	change := store.UserChange{ID: r.User, Status: policy.UserStatus(r.Body.Status)}
 	if r.Body.Attributes != nil {
 		var b bytes.Buffer // without white space, so that the same ones again are no change
@@ -95,6 +98,14 @@ func (h handlers) PutUser(ctx context.Context, r PutUserRequestObject) (PutUserR
 		return PutUser201JSONResponse{Body: body, Headers: PutUser201ResponseHeaders{ETag: tag}}, nil
 	}
 	return PutUser200JSONResponse{Body: body, Headers: PutUser200ResponseHeaders{ETag: tag}}, nil
+}
+
+// CheckUserID says why an id can be no user's, as a [store.InvalidError]; nil when it can.
+func CheckUserID(id string) error {
+	if problem := unreachable(id); problem != "" {
+		return &store.InvalidError{Field: "user", Problem: problem}
+	}
+	return store.CheckUserID(id)
 }
 
 func userOf(u *store.User) User {

@@ -53,6 +53,7 @@ type testStore interface {
 	Migrate(context.Context) error
 	Close() error
 	WriteSessions(context.Context, []policy.Session) error
+	EndSession(ctx context.Context, node, id string) error
 	PutPayment(context.Context, store.Payment) error
 }
 
@@ -86,18 +87,25 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-// everyStore runs a test over a new database of each kind.
-func everyStore(t *testing.T, test func(*testing.T, *world)) {
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		test(t, newWorld(t, openSQLite(t)))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
+// stores open a new database of each kind.
+var stores = map[string]func(*testing.T) testStore{
+	"sqlite": func(t *testing.T) testStore { return openSQLite(t) },
+	"postgres": func(t *testing.T) testStore {
+		t.Helper()
 		db, err := postgres.Open(t.Context(), storetest.PostgresSchema(t))
 		require.NoError(t, err)
-		test(t, newWorld(t, db))
-	})
+		return db
+	},
+}
+
+// everyStore runs a test over a new database of each kind.
+func everyStore(t *testing.T, test func(*testing.T, *world)) {
+	for kind, open := range stores {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, newWorld(t, open(t)))
+		})
+	}
 }
 
 func openSQLite(t *testing.T) *sqlite.Store {
@@ -151,7 +159,8 @@ func newWorld(t *testing.T, db testStore, change ...func(*world)) *world {
 
 type nobody struct{}
 
-func (nobody) Record(policy.Session) {}
+func (nobody) Record(policy.Session)     {}
+func (nobody) Kick(policy.KickedSession) {}
 
 // as is a client with a key.
 func (w *world) as(token string) *client.ClientWithResponses {
