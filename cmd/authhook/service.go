@@ -249,12 +249,16 @@ func (s *service) loadCatalog(ctx context.Context) (err error) {
 // answered for: a JWT is then unavailable, and /readyz says so.
 func (s *service) useCatalog(c *policy.Catalog) {
 	defer s.enforcer.ChangedAll()
-	if was := s.decider.Catalog(); was != nil && !reflect.DeepEqual(was.JWT, c.JWT) {
+	if was := s.decider.Catalog(); was == nil || !reflect.DeepEqual(was.JWT, c.JWT) {
+		defer s.enforcer.KeysArrived()
 		defer s.enforcer.JWTKeysChanged()
 	}
 	jwts, err := credential.NewJWTs(c.JWT, credential.Options{Log: s.log, Previous: s.jwts, Refreshed: func(r credential.Refresh) {
 		if r.Added > 0 {
 			s.enforcer.KeysArrived()
+		}
+		if r.Removed > 0 {
+			s.enforcer.JWTKeysChanged()
 		}
 	}})
 	s.keysUnusable.Store(err != nil)

@@ -38,24 +38,28 @@ func (e *Enforcer) ChangedAll() {
 	defer e.mu.Unlock()
 	now := time.Now()
 	e.changed = now
-	for _, n := range e.nodes {
+	for _, n := range e.all {
 		for _, s := range n.sessions {
 			e.reconsider(s, now)
 		}
 	}
 }
 
-// KeysArrived has everybody asked about again who presented a JWT that could not be verified for want of its key.
+// KeysArrived has everybody asked about again who presented a JWT that could not be verified: its key may be there now.
 func (e *Enforcer) KeysArrived() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
-	for s := e.denials.first; s != nil; s = s.byDenial.next {
-		if s.JWT == nil && (s.Reason == policy.CredentialUnknown || s.Reason == policy.Unavailable) && s.errand == nil {
-			s.errand = &errand{want: unlocked, since: now}
-			e.number++
-			s.number = e.number
-			e.command(s, now)
+	for _, n := range e.all {
+		for _, s := range n.sessions {
+			switch {
+			case !s.JWT.Unverified():
+			case s.State == policy.SessionOpen:
+				n.askLater(s.Stream)
+			case s.errand == nil && (s.Reason == policy.CredentialUnknown || s.Reason == policy.Unavailable):
+				s.errand = &errand{want: unlocked, since: now, anyway: true}
+				e.command(s, now)
+			}
 		}
 	}
 }
@@ -65,9 +69,9 @@ func (e *Enforcer) KeysArrived() {
 func (e *Enforcer) JWTKeysChanged() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, n := range e.nodes {
+	for _, n := range e.all {
 		for _, s := range n.sessions {
-			if s.State == policy.SessionOpen && s.JWT != nil {
+			if s.State == policy.SessionOpen && s.JWT != nil && !s.JWT.Unverified() {
 				n.askLater(s.Stream)
 			}
 		}

@@ -37,7 +37,7 @@ func (c *clock) Pop() any {
 // schedule puts a session where the clock finds it at the next moment that something is due for it. The caller holds
 // the lock.
 func (e *Enforcer) schedule(s *session) {
-	due := momentOf(s.Until)
+	due := dueAt(s.Until)
 	if s.errand != nil && s.errand.retry.before(due) {
 		due = s.errand.retry
 	}
@@ -45,7 +45,7 @@ func (e *Enforcer) schedule(s *session) {
 		due = s.look
 	}
 	if s.State == policy.SessionDenied {
-		if forgotten := momentOf(s.Decided.Add(e.o.DenialsKept)); forgotten.before(due) {
+		if forgotten := dueAt(s.Decided.Add(e.o.DenialsKept)); forgotten.before(due) {
 			due = forgotten
 		}
 	}
@@ -63,6 +63,22 @@ func (e *Enforcer) schedule(s *session) {
 		e.wakeClock()
 	}
 }
+
+// dueAt is when a time of the wall clock comes, as that clock stands now.
+func dueAt(t time.Time) moment {
+	if t.IsZero() {
+		return 0
+	}
+	now := time.Now()
+	return max(momentOf(now).add(t.Round(0).Sub(now.Round(0))), 1)
+}
+
+const (
+	// smallestStep is from what on a difference between the wall clock and the monotonic one is a step, and longestSleep how
+	// long it may go unnoticed.
+	smallestStep = 20 * time.Millisecond
+	longestSleep = time.Second
+)
 
 func (e *Enforcer) wakeClock() {
 	select {
@@ -90,14 +106,22 @@ func (e *Enforcer) tick(ctx context.Context) {
 func (e *Enforcer) strike(now time.Time) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	at := momentOf(now)
+	at, wall := momentOf(now), now.Round(0)
+	if shift := wall.Sub(start.Round(0)) - time.Duration(at); (shift - e.shift).Abs() > smallestStep {
+		e.shift = shift // the wall clock was set: what was due by it is due at another moment
+		for _, n := range e.all {
+			for _, s := range n.sessions {
+				e.schedule(s)
+			}
+		}
+	}
 	for len(e.clock) > 0 && e.clock[0].due <= at {
 		s := e.clock[0]
-		if s.State == policy.SessionDenied && !now.Before(s.Decided.Add(e.o.DenialsKept)) {
+		if s.State == policy.SessionDenied && !wall.Before(s.Decided.Round(0).Add(e.o.DenialsKept)) {
 			e.forget(s) // MistServer has forgotten it as well
 			continue
 		}
-		if !s.Until.IsZero() && !now.Before(s.Until) {
+		if !s.Until.IsZero() && !wall.Before(s.Until.Round(0)) {
 			e.reconsider(s, s.Until)
 			s.Until = time.Time{} // the next one comes with the next verdict
 		}
@@ -109,9 +133,13 @@ func (e *Enforcer) strike(now time.Time) time.Duration {
 			e.command(s, now)
 		}
 		e.schedule(s)
+		if s.index >= 0 && s.due <= at { // whatever the clocks say, the next one has its turn
+			s.due = at.add(time.Millisecond)
+			heap.Fix(&e.clock, s.index)
+		}
 	}
 	if len(e.clock) == 0 {
-		return time.Hour
+		return longestSleep
 	}
-	return time.Duration(e.clock[0].due - at)
+	return min(time.Duration(e.clock[0].due-at), longestSleep)
 }

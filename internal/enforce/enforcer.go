@@ -61,8 +61,8 @@ type Options struct {
 	MostDenials int
 	// LeaseFor is how long a place is kept when nobody renews it, RenewEvery how often they are renewed: 30 s and 10 s.
 	LeaseFor, RenewEvery time.Duration
-	// KickedFor is how long a session that lost its place to a newer one may not take another's: 10 min. Its player comes
-	// back by itself, and the two would throw each other out for ever.
+	// KickedFor is how long a session that lost its place to a newer one may not take another's, since it last tried: 15 min.
+	// Its player comes back by itself, and the two would throw each other out for ever. MistServer asks every 600 s.
 	KickedFor time.Duration
 	// ByIDAtMost is up to how many changed verdicts of one stream are acted on by session; beyond that the whole stream is
 	// asked about again: 300.
@@ -92,7 +92,7 @@ func (o Options) withDefaults() Options {
 	duration(&o.DenialsKept, 15*time.Minute)
 	duration(&o.LeaseFor, 30*time.Second)
 	duration(&o.RenewEvery, 10*time.Second)
-	duration(&o.KickedFor, 10*time.Minute)
+	duration(&o.KickedFor, 15*time.Minute)
 	number(&o.MostDenials, 100_000)
 	number(&o.ByIDAtMost, 300)
 	number(&o.ReaskRate, 2000)
@@ -118,16 +118,21 @@ type Enforcer struct {
 	decider Decider // set by Run
 
 	mu          sync.Mutex
-	nodes       map[string]*node
+	nodes       map[string]*node // by each name that it is known under
+	all         []*node
 	unnamed     *node // the one whose name is not known yet
 	byUser      *chains[string]
 	byPresented *chains[policy.CredentialHash]
 	denials     chain
 	denied      int
 	clock       clock
-	number      uint64    // of the last reconsideration that was begun
-	changed     time.Time // when facts were last known to change
-	queue       []job     // sessions that wait to be decided about again
+	number      uint64        // of the last reconsideration that was begun
+	changed     time.Time     // when facts were last known to change
+	queue       []job         // sessions that wait to be decided about again
+	shift       time.Duration // by how much the wall clock was set since the start
+	renewed     time.Time     // when all places were last renewed
+	renewing    chan struct{} // holds a token while places are renewed
+	recalled    chan struct{} // closed once the sessions from before are known
 	running     bool
 
 	clockWoken, queueWoken chan struct{}
@@ -142,7 +147,7 @@ func NewEnforcer(store Store, o Options) *Enforcer {
 		byUser:      newChains[string](func(s *session) *link { return &s.byUser }),
 		byPresented: newChains[policy.CredentialHash](func(s *session) *link { return &s.byPresented }),
 		denials:     chain{link: func(s *session) *link { return &s.byDenial }},
-		clockWoken:  make(chan struct{}, 1), queueWoken: make(chan struct{}, 1),
+		clockWoken:  make(chan struct{}, 1), queueWoken: make(chan struct{}, 1), recalled: make(chan struct{}), renewing: make(chan struct{}, 1),
 	}
 	for _, n := range o.Nodes {
 		name := n.Name
@@ -150,7 +155,7 @@ func NewEnforcer(store Store, o Options) *Enforcer {
 			name = o.DefaultNode
 		}
 		held := e.addNode(name, n.API)
-		if n.Name == "" {
+		if held.configured = n.Name; n.Name == "" {
 			e.unnamed = held
 		}
 	}
@@ -166,7 +171,7 @@ func (e *Enforcer) Run(ctx context.Context, d Decider) error {
 	e.mu.Lock()
 	e.decider = d
 	var nodes []*node
-	for _, n := range e.nodes {
+	for _, n := range e.all {
 		if n.api != nil {
 			nodes = append(nodes, n)
 		}
@@ -176,8 +181,12 @@ func (e *Enforcer) Run(ctx context.Context, d Decider) error {
 		e.learnName(ctx, n)
 		e.recall(ctx, n)
 	}
+	if ctx.Err() != nil {
+		return nil
+	}
 	e.mu.Lock()
 	e.running = true
+	close(e.recalled)
 	e.wakeQueue()
 	e.mu.Unlock()
 
@@ -209,6 +218,9 @@ func (e *Enforcer) recall(ctx context.Context, n *node) {
 	name := n.name
 	n.recall = false
 	e.mu.Unlock()
+	if name == "" {
+		return
+	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, retryAtMost) {
 		now := time.Now()
 		count := 0
@@ -216,8 +228,15 @@ func (e *Enforcer) recall(ctx context.Context, n *node) {
 			count++
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			if n.sessions[s.ID] == nil {
-				e.reconsider(e.insert(n, s), now)
+			if n.sessions[s.ID] != nil {
+				return nil
+			}
+			if s.Reason == policy.ConcurrencyLimit && now.Sub(s.Decided) < e.o.KickedFor {
+				n.kicked[s.ID] = s.Decided
+			}
+			e.reconsider(e.insert(n, s), now)
+			if e.denied > e.o.MostDenials {
+				e.forget(e.denials.first)
 			}
 			return nil
 		})
@@ -257,7 +276,11 @@ func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 	s := n.sessions[decided.ID]
 	switch {
 	case s == nil:
+		if decided.Rerun && decided.State == policy.SessionOpen {
+			decided.Opened = time.Time{} // it ran before anybody here knew
+		}
 		s = e.insert(n, decided)
+		s.lateKnown = decided.Rerun && decided.State == policy.SessionOpen
 	case decided.Reason == policy.Unavailable && decided.State == policy.SessionOpen && s.State == policy.SessionOpen:
 		// It runs and nothing could be found out: what was known of it stands.
 		s.Decided = decided.Decided
@@ -273,7 +296,7 @@ func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 		case decided.State == policy.SessionDenied: // it is cut within a second, and remembered as denied
 			e.writer.Record(endOf(s, decided.Decided))
 		default:
-			decided.Opened = s.Opened
+			decided.Opened, decided.Told = s.Opened, s.Told
 		}
 		e.answered(s, &decided)
 		e.replace(s, decided)
@@ -305,7 +328,7 @@ func (e *Enforcer) answered(s *session, decided *policy.Session) {
 		}
 	}
 	if again {
-		s.listed, s.missing, s.tagged, s.placed = 0, 0, nil, 0
+		s.listed, s.missing, s.tagged, s.placed, s.lateKnown = 0, 0, nil, 0, false
 	}
 }
 
@@ -316,11 +339,14 @@ func (e *Enforcer) recordEnd(n *node, end policy.Session) {
 		e.writer.Record(end)
 		return
 	}
-	// An end may be of an earlier life of the session, which was stopped, and whose player was back before its USER_END came.
-	// What it watched counts; the life that runs goes on. So does a denial, which is over only with an end of its own.
-	began := end.Ended.Add(-end.Duration)
-	if s.State == policy.SessionDenied && end.Duration > 0 || s.State == policy.SessionOpen && s.Opened.After(began.Add(endSlack)) {
-		e.writer.Record(end)
+	if s.lateKnown && s.State == policy.SessionOpen {
+		end.Opened = end.Ended.Add(-end.Duration) // only now it is known
+	} else if ofEarlierLife(s, &end) {
+		// It was stopped, and its player was back before its USER_END came. What it watched counts; the life that runs goes on,
+		// and so does a denial.
+		if !end.NeverRan {
+			e.writer.Record(end)
+		}
 		return
 	}
 	if s.errand != nil {
@@ -330,11 +356,28 @@ func (e *Enforcer) recordEnd(n *node, end policy.Session) {
 	e.drop(s)
 }
 
+// ofEarlierLife says whether an end is of an earlier life of a session than the one that is known. MistServer's own time
+// tells, where it says; else how long the life was: none began before it was opened. The end of a denial has a form of its
+// own, which is also that of a session that was gone within its first second.
+func ofEarlierLife(s *session, end *policy.Session) bool {
+	if s.State == policy.SessionDenied && !end.NeverRan {
+		return true
+	}
+	if !end.Told.IsZero() && !s.Told.IsZero() {
+		return end.Told.Before(s.Told)
+	}
+	return s.State == policy.SessionOpen && s.Opened.After(end.Ended.Add(endSlack-end.Duration))
+}
+
 // endOf is the end of a session that nobody told of, as far as it is known.
 func endOf(s *session, at time.Time) policy.Session {
+	opened := s.Opened
+	if opened.IsZero() {
+		opened = s.Decided
+	}
 	return policy.Session{
 		Node: s.Node, ID: s.ID, Instance: s.Instance, State: policy.SessionEnded, Ended: at,
-		Duration: max(at.Sub(s.Opened), 0), Estimated: true,
+		Duration: max(at.Sub(opened), 0), Estimated: true,
 	}
 }
 

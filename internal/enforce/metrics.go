@@ -144,7 +144,7 @@ func (e *Enforcer) Nodes() []NodeStatus {
 	defer e.mu.Unlock()
 	var list []NodeStatus
 	other := NodeStatus{Name: "other"}
-	for _, n := range e.nodes {
+	for _, n := range e.all {
 		s := NodeStatus{
 			Name: n.name, Held: n.api != nil, Listed: n.looked, Failing: n.failing, Open: n.open, Denied: n.denied,
 			Unguarded: n.unguarded,

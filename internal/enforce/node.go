@@ -1,7 +1,9 @@
 package enforce
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,11 +13,13 @@ import (
 
 // node is one MistServer and its sessions. The enforcer's lock guards it.
 type node struct {
-	name     string
-	e        *Enforcer
-	api      *api.Client // nil: it is only heard of, and nothing can be told to it
-	commands *api.Queue
-	recall   bool // its name came to be known: the store may know sessions of that name
+	name       string // it may be known under others
+	configured string // what --mist calls it; empty: nothing
+	nameDue    bool   // it is to be asked what it calls itself
+	e          *Enforcer
+	api        *api.Client // nil: it is only heard of, and nothing can be told to it
+	commands   *api.Queue
+	recall     bool // its name came to be known: the store may know sessions of that name
 
 	sessions     map[string]*session
 	byStream     *chains[string]
@@ -25,7 +29,10 @@ type node struct {
 	earlier  []string // those before it
 
 	strangers map[string]*stranger // live sessions that nobody decided about
+	asks      map[string]*asked    // by stream: how asking about it went
 	kicked    map[string]time.Time // when sessions lost their place to a newer one
+
+	undeliveredAt time.Time // when it was last said that commands do not arrive
 
 	looked   time.Time // when its list was last read
 	lookSoon bool      // something is to be confirmed
@@ -45,8 +52,14 @@ type node struct {
 
 // stranger is a live session that nobody decided about.
 type stranger struct {
-	listed time.Time // when it was last seen
-	asked  time.Time // when it was asked about; zero: not yet
+	stream        string
+	since, listed time.Time // when it was first and last seen
+}
+
+// asked is how asking about a stream's strangers went.
+type asked struct {
+	at    time.Time // when MistServer was last told to; zero: not yet
+	tries int
 }
 
 // maxNodes bounds the nodes that are only heard of: their names come with the triggers.
@@ -57,7 +70,7 @@ func (e *Enforcer) addNode(name string, client *api.Client) *node {
 	n := &node{
 		name: name, e: e, api: client,
 		sessions: make(map[string]*session), byStream: newChains[string](func(s *session) *link { return &s.byStream }),
-		strangers: make(map[string]*stranger), kicked: make(map[string]time.Time),
+		strangers: make(map[string]*stranger), asks: make(map[string]*asked), kicked: make(map[string]time.Time),
 		lookWake: make(chan struct{}, 1), asking: make(map[string]bool), askWake: make(chan struct{}, 1),
 		streamTags: make(map[string][]string), viewers: make(map[string]int),
 	}
@@ -65,18 +78,20 @@ func (e *Enforcer) addNode(name string, client *api.Client) *node {
 		n.commands = client.NewQueue(api.QueueOptions{Wanted: n.wanted, Sent: n.sent, Received: n.received, Failed: n.undelivered})
 	}
 	e.nodes[name] = n
+	e.all = append(e.all, n)
 	return n
 }
 
-// nodeOf is the node of a name. The first name that is heard of is that of the MistServer whose name is not known. The
-// caller holds the lock.
+// nodeOf is the node of a name. A name that nobody knows may be that of a MistServer which is configured here under another:
+// each is asked what it calls itself. The caller holds the lock.
 func (e *Enforcer) nodeOf(name string) *node {
 	if n := e.nodes[name]; n != nil {
 		return n
 	}
 	if e.unnamed != nil {
 		n := e.unnamed
-		e.rename(n, name)
+		e.unnamed = nil
+		e.call(n, name)
 		return n
 	}
 	if len(e.nodes) >= maxNodes {
@@ -85,50 +100,76 @@ func (e *Enforcer) nodeOf(name string) *node {
 			return n
 		}
 	}
-	e.log.Warn("sessions of this MistServer are decided about, but nothing can be told to it: --mist does not name it", "node", name)
-	return e.addNode(name, nil)
+	n := e.addNode(name, nil)
+	for _, held := range e.all {
+		if held.api != nil {
+			held.nameDue = true
+			held.wakeToLook()
+		}
+	}
+	return n
 }
 
-// rename gives the MistServer whose name was not known its name. The caller holds the lock.
-func (e *Enforcer) rename(n *node, name string) {
-	e.unnamed = nil
-	if n.name == name || e.nodes[name] != nil {
+// call has a MistServer known by a name that it goes by. What was heard of under that name is its own. The caller holds the
+// lock.
+func (e *Enforcer) call(n *node, name string) {
+	other := e.nodes[name]
+	if other == n {
+		return
+	}
+	if other != nil && other.api != nil {
+		e.log.Error("two MistServers go by one name: give each its own, or their sessions are taken for each other's", "node", name)
 		return
 	}
 	e.log.Info("this MistServer's name is known now", "node", name, "was", n.name)
-	delete(e.nodes, n.name)
-	n.name, n.recall = name, true
 	e.nodes[name] = n
+	n.name, n.recall = name, true
 	n.wakeToLook()
-}
-
-// learnTimeout bounds how long a start waits for a MistServer's name.
-const learnTimeout = 2 * time.Second
-
-// learnName asks a MistServer for its name, where none is configured here.
-func (e *Enforcer) learnName(ctx context.Context, n *node) {
-	e.mu.Lock()
-	unnamed := e.unnamed == n
-	e.mu.Unlock()
-	if !unnamed {
+	if other == nil {
 		return
 	}
+	for id, s := range other.sessions {
+		e.unindex(s)
+		s.node = n
+		if n.sessions[id] == nil {
+			n.sessions[id] = s
+			e.index(s)
+			continue
+		}
+		s.State, s.errand, s.Until, s.look = policy.SessionEnded, nil, time.Time{}, 0
+		e.schedule(s)
+	}
+	maps.Copy(n.kicked, other.kicked)
+	if n.instance == "" {
+		n.instance = other.instance
+	}
+	e.all = slices.DeleteFunc(e.all, func(x *node) bool { return x == other })
+}
+
+// learnTimeout bounds how long a MistServer's name is waited for.
+const learnTimeout = 2 * time.Second
+
+// learnName asks a MistServer what it calls itself: so its sessions are called, whatever it is called here.
+func (e *Enforcer) learnName(ctx context.Context, n *node) {
 	asking, cancel := context.WithTimeout(ctx, learnTimeout)
 	defer cancel()
 	config, err := n.api.Config(asking)
-	if err != nil {
-		e.log.Warn("MistServer cannot be asked for its name: its first trigger will tell", "error", err)
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.unnamed != n {
+	if err != nil {
+		n.nameDue = true
+		e.log.Warn("MistServer cannot be asked for its name, will try again", "node", n.name, "error", err)
 		return
 	}
-	if config.ServerName != "" {
-		e.rename(n, config.ServerName)
+	n.nameDue = false
+	if e.unnamed == n {
+		e.unnamed = nil
 	}
-	e.unnamed = nil // it has this name, or none
+	name := cmp.Or(config.ServerName, e.o.DefaultNode)
+	if name != n.name && n.configured != "" {
+		e.log.Error("this MistServer calls itself otherwise than --mist does: its own name holds", "mist", n.configured, "node", name)
+	}
+	e.call(n, name)
 }
 
 // noticeInstance sees that a node restarted: the sessions of the process before are over. The caller holds the lock.
@@ -193,14 +234,19 @@ func (n *node) sent(c api.Command, at time.Time) {
 	n.e.metrics.command(c.Kind)
 }
 
-func (n *node) received(c api.Command, _ time.Time) {
-	if c.Kind != api.StopSession {
-		return
-	}
+func (n *node) received(c api.Command, at time.Time) {
 	n.e.mu.Lock()
 	defer n.e.mu.Unlock()
-	if s := n.sessions[c.Session]; s != nil && s.errand != nil {
-		s.errand.received = true
+	switch c.Kind {
+	case api.StopSession:
+		if s := n.sessions[c.Session]; s != nil && s.errand != nil {
+			s.errand.received = true
+		}
+	case api.InvalidateStream:
+		if a := n.asks[c.Stream]; a != nil {
+			a.at = at
+			a.tries++
+		}
 	}
 }
 
@@ -214,11 +260,21 @@ func (n *node) undelivered(c api.Command, err error) {
 			s.tagged = slices.DeleteFunc(slices.Clone(s.tagged), func(tag string) bool { return tag == c.Tag })
 		}
 	}
-	if c.Kind == api.TagStream {
+	switch c.Kind {
+	case api.TagStream:
 		delete(n.streamTags, c.Stream)
+	case api.InvalidateStream: // whom it was to reach nobody knows: it is asked about again
+		n.askLater(c.Stream)
+	}
+	if n.undeliveredAt.Before(time.Now().Add(-undeliveredEvery)) {
+		n.undeliveredAt = time.Now()
+		n.e.log.Error("MistServer does not receive commands: sessions are not ended or unlocked until it does", "node", n.name, "error", err)
 	}
 	n.e.log.Debug("MistServer did not receive a command", "node", n.name, "command", c.Kind.String(), "error", err)
 }
+
+// undeliveredEvery is how often it is said that commands do not arrive.
+const undeliveredEvery = time.Minute
 
 // wakeToLook has the node's list read soon. The caller holds the lock.
 func (n *node) wakeToLook() {

@@ -18,7 +18,14 @@ func (e *Enforcer) keepPlaces(ctx context.Context) {
 	ticker := time.NewTicker(e.o.RenewEvery)
 	defer ticker.Stop()
 	for {
-		e.renew(ctx)
+		select {
+		case e.renewing <- struct{}{}:
+			_ = e.renew(ctx) // it is tried again, and whoever wants a place meanwhile makes sure of it
+			<-e.renewing
+		case <-ctx.Done():
+			return
+		}
+		e.dropUnheard()
 		select {
 		case <-ctx.Done():
 			return
@@ -27,36 +34,86 @@ func (e *Enforcer) keepPlaces(ctx context.Context) {
 	}
 }
 
-func (e *Enforcer) renew(ctx context.Context) {
-	catalog := e.decider.Catalog()
-	if catalog == nil {
-		return
-	}
-	placed := map[string][]string{}
+// dropUnheard ends sessions of nodes whose list cannot be read, of which there was no word for long.
+func (e *Enforcer) dropUnheard() {
 	e.mu.Lock()
-	for _, n := range e.nodes {
+	defer e.mu.Unlock()
+	for _, n := range e.all {
 		for _, s := range n.sessions {
 			if n.api == nil && s.State == policy.SessionOpen && time.Since(s.Decided) > unheardAfter {
 				e.vanished(s)
-				continue
 			}
+		}
+	}
+}
+
+// makeSure renews all places when that is overdue: after an outage of the store, or a start, they may have expired although
+// their sessions run, and nobody else is to have them for that.
+func (e *Enforcer) makeSure(ctx context.Context) error {
+	select {
+	case <-e.recalled:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !e.overdue() {
+		return nil
+	}
+	select {
+	case e.renewing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-e.renewing }()
+	if !e.overdue() {
+		return nil
+	}
+	return e.renew(ctx)
+}
+
+// overdue says whether places may have expired for want of renewing.
+func (e *Enforcer) overdue() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Since(e.renewed) > e.o.LeaseFor*2/3
+}
+
+// renew renews all places. The caller holds renewing.
+func (e *Enforcer) renew(ctx context.Context) error {
+	catalog := e.decider.Catalog()
+	if catalog == nil {
+		return policy.ErrNoCatalog
+	}
+	began := time.Now()
+	placed := map[string][]string{} // by the name that the store knows the node under
+	e.mu.Lock()
+	for _, n := range e.all {
+		if n.api == nil {
+			continue // whether its sessions run nobody can see: their places last as they were given
+		}
+		for _, s := range n.sessions {
 			if plan := catalog.Plan(s.Plan); s.State == policy.SessionOpen && plan != nil && plan.MaxConcurrent > 0 && s.wants() != revoked {
-				placed[n.name] = append(placed[n.name], s.ID)
+				placed[s.Node] = append(placed[s.Node], s.ID)
 			}
 		}
 	}
 	e.mu.Unlock()
 	for name, ids := range placed {
-		for len(ids) > 0 && ctx.Err() == nil {
+		for len(ids) > 0 {
 			part := ids[:min(len(ids), maxRenewed)]
 			ids = ids[len(part):]
-			e.renewPart(ctx, name, part)
+			if err := e.renewPart(ctx, name, part); err != nil {
+				return err
+			}
 		}
 	}
+	e.mu.Lock()
+	e.renewed = began
+	e.mu.Unlock()
+	return nil
 }
 
 // renewPart renews some places of a node. A session that has lost its own may find another, or is revoked.
-func (e *Enforcer) renewPart(ctx context.Context, name string, ids []string) {
+func (e *Enforcer) renewPart(ctx context.Context, name string, ids []string) error {
 	now := time.Now()
 	until := now.Add(e.o.LeaseFor)
 	lost, err := e.store.RenewLeases(ctx, name, ids, until)
@@ -65,7 +122,7 @@ func (e *Enforcer) renewPart(ctx context.Context, name string, ids []string) {
 			e.metrics.unrenewed.Add(float64(len(ids)))
 			e.log.Warn("places cannot be renewed, will try again", "node", name, "places", len(ids), "error", err)
 		}
-		return
+		return err
 	}
 	gone := make(map[string]bool, len(lost))
 	for _, id := range lost {
@@ -75,7 +132,7 @@ func (e *Enforcer) renewPart(ctx context.Context, name string, ids []string) {
 	defer e.mu.Unlock()
 	n := e.nodes[name]
 	if n == nil {
-		return
+		return nil
 	}
 	for _, id := range ids {
 		s := n.sessions[id]
@@ -87,6 +144,7 @@ func (e *Enforcer) renewPart(ctx context.Context, name string, ids []string) {
 			e.reconsiderPlace(s, now)
 		}
 	}
+	return nil
 }
 
 // Kick has a session that lost its place to a newer one looked at, if it is on a node of this enforcer. Whoever holds its
@@ -105,6 +163,15 @@ func (e *Enforcer) ChangedSession(node, id string) {
 	n.kicked[id] = now
 	if s := n.sessions[id]; s != nil && s.State == policy.SessionOpen {
 		e.reconsiderPlace(s, now)
+	}
+}
+
+// keepOut has a session that lost its place, and tried for another's, stay without it from now on.
+func (e *Enforcer) keepOut(node, id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := e.nodes[node]; n != nil {
+		n.kicked[id] = time.Now()
 	}
 }
 
@@ -127,26 +194,39 @@ type places struct{ e *Enforcer }
 
 // AcquireLease implements policy.Leases.
 func (p places) AcquireLease(ctx context.Context, l policy.Lease, limit int, onLimit policy.OnLimit) (bool, []policy.KickedSession, error) {
-	if p.held(&l) {
+	held, seen := p.held(&l)
+	if held {
 		return true, nil, nil
 	}
-	if onLimit == policy.OnLimitKickOldest && p.e.kickedLately(l.Node, l.Session) {
+	if err := p.e.makeSure(ctx); err != nil {
+		return false, nil, err
+	}
+	kicked := onLimit == policy.OnLimitKickOldest && p.e.kickedLately(l.Node, l.Session)
+	if kicked {
 		onLimit = policy.OnLimitReject
 	}
-	l.Until = l.At.Add(p.e.o.LeaseFor)
-	return p.e.store.AcquireLease(ctx, l, limit, onLimit)
+	if seen { // it is renewed as long as the node lists the session
+		l.Until = l.At.Add(p.e.o.LeaseFor)
+	}
+	granted, others, err := p.e.store.AcquireLease(ctx, l, limit, onLimit)
+	if kicked && err == nil && !granted {
+		p.e.keepOut(l.Node, l.Session)
+	}
+	return granted, others, err
 }
 
-// held says whether a session's place was renewed so lately that nobody else can have it.
-func (p places) held(l *policy.Lease) bool {
+// held says whether a session's place was renewed so lately that nobody else can have it, and whether its node's list is
+// seen here.
+func (p places) held(l *policy.Lease) (held, seen bool) {
 	p.e.mu.Lock()
 	defer p.e.mu.Unlock()
 	n := p.e.nodes[l.Node]
 	if n == nil {
-		return false
+		return false, p.e.unnamed != nil
 	}
 	s := n.sessions[l.Session]
-	return s != nil && s.State == policy.SessionOpen && s.User == l.User && s.Plan == l.Plan && s.errand == nil && momentOf(l.At).before(s.placed) && s.placed != 0
+	return s != nil && s.State == policy.SessionOpen && s.User == l.User && s.Plan == l.Plan && s.errand == nil && !s.placeDue &&
+		s.placed != 0 && momentOf(l.At) < s.placed, n.api != nil
 }
 
 // CountLeases implements policy.Leases.

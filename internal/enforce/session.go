@@ -20,7 +20,11 @@ type session struct {
 	placed  moment   // until when its place under its plan's limit is known to be held
 	number  uint64   // of the last reconsideration that counts: what was begun before is out of date
 	queued  bool     // it waits to be decided about again
-	look    moment   // when it is to be decided about again, for other reasons than a fact's time; zero: never
+	// placeDue says that whether it has its place is in question too.
+	placeDue bool
+	// lateKnown says that it ran when it was first heard of, nobody knows since when.
+	lateKnown bool
+	look      moment // when it is to be decided about again, for other reasons than a fact's time; zero: never
 
 	due   moment // when the clock comes to it; zero: never
 	index int    // in the clock's heap; -1: not there
@@ -58,6 +62,8 @@ type errand struct {
 	retry moment // when MistServer is told again, unless what is wanted has come about
 	// received says that MistServer said so, which means no more than that.
 	received bool
+	// anyway says that it is wanted whatever the facts say: only the viewer's asking again can tell.
+	anyway bool
 }
 
 // wants is what is wanted of a session.
@@ -127,9 +133,12 @@ func (s *session) presented() policy.CredentialHash {
 // intern lets sessions share the texts that many of them have.
 func intern(s *policy.Session) {
 	for _, text := range [...]*string{&s.Node, &s.Instance, &s.Stream, &s.Connector, &s.User, &s.Plan} {
-		*text = unique.Make(*text).Value()
+		*text = intern1(*text)
 	}
 }
+
+// intern1 is the one copy of a text that many have, which shares no memory with what it came in.
+func intern1(text string) string { return unique.Make(text).Value() }
 
 // link is a session's place in one chain.
 type link struct{ prev, next *session }

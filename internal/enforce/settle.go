@@ -15,7 +15,6 @@ import (
 type job struct {
 	session *session
 	since   time.Time // when what may change the decision happened
-	place   bool      // whether the session has its place is in question too
 }
 
 const (
@@ -38,9 +37,8 @@ func (e *Enforcer) reconsider(s *session, since time.Time) {
 
 // reconsiderPlace has a session decided about again, its place included. The caller holds the lock.
 func (e *Enforcer) reconsiderPlace(s *session, since time.Time) {
-	s.placed = 0
-	e.queue = append(e.queue, job{session: s, since: since, place: true})
-	e.wakeQueue()
+	s.placed, s.placeDue = 0, true
+	e.reconsider(s, since)
 }
 
 func (e *Enforcer) wakeQueue() {
@@ -98,7 +96,9 @@ type finding struct {
 	since   time.Time
 	verdict policy.Verdict
 	err     error
-	placed  bool // a place under the plan's limit was taken for it
+	place   bool  // whether it has its place was in question too
+	placed  bool  // a place under the plan's limit was taken for it
+	room    *room // a place that it may take, if it is not taken first
 }
 
 // settle decides about sessions again and acts on the differences.
@@ -107,17 +107,21 @@ func (e *Enforcer) settle(ctx context.Context, batch []job) {
 	e.mu.Lock()
 	for i, j := range batch {
 		e.number++
-		findings[i] = finding{session: j.session, asked: j.session.Session, number: e.number, since: j.since}
+		findings[i] = finding{
+			session: j.session, asked: j.session.Session, number: e.number, since: j.since, place: j.session.placeDue,
+		}
+		j.session.placeDue = false
 	}
 	e.mu.Unlock()
 	var next atomic.Int64
+	free := &rooms{of: map[placesOf]*room{}}
 	work := func() {
 		for {
 			i := int(next.Add(1)) - 1
 			if i >= len(batch) || ctx.Err() != nil {
 				return
 			}
-			e.find(ctx, &findings[i], batch[i].place)
+			e.find(ctx, &findings[i], free)
 		}
 	}
 	if len(batch) == 1 {
@@ -135,7 +139,7 @@ func (e *Enforcer) settle(ctx context.Context, batch []job) {
 }
 
 // find decides about one session again, with its place under its plan's limit where that is in question.
-func (e *Enforcer) find(ctx context.Context, f *finding, place bool) {
+func (e *Enforcer) find(ctx context.Context, f *finding, free *rooms) {
 	if f.asked.State == policy.SessionEnded {
 		return
 	}
@@ -145,10 +149,10 @@ func (e *Enforcer) find(ctx context.Context, f *finding, place bool) {
 		return
 	}
 	if f.asked.State == policy.SessionDenied {
-		e.findRoom(ctx, f)
+		e.findRoom(ctx, f, free)
 		return
 	}
-	lost := place || f.asked.Reason == policy.ConcurrencyLimit
+	lost := f.place || f.asked.Reason == policy.ConcurrencyLimit
 	if lost || v.Plan != f.asked.Plan {
 		e.takePlace(ctx, f, lost)
 	}
@@ -158,6 +162,9 @@ func (e *Enforcer) find(ctx context.Context, f *finding, place bool) {
 // then it takes nobody else's.
 func (e *Enforcer) takePlace(ctx context.Context, f *finding, lost bool) {
 	v, now := &f.verdict, time.Now()
+	if f.err = e.makeSure(ctx); f.err != nil {
+		return
+	}
 	onLimit := v.OnLimit
 	if lost {
 		onLimit = policy.OnLimitReject
@@ -178,16 +185,63 @@ func (e *Enforcer) takePlace(ctx context.Context, f *finding, lost bool) {
 	}
 }
 
-// findRoom says whether a session that was denied would find a place if it asked.
-func (e *Enforcer) findRoom(ctx context.Context, f *finding) {
+// placesOf are the places of a user under a plan.
+type placesOf struct{ user, plan string }
+
+// rooms are the free places that are found while a batch is decided about: each is counted once, and given away once.
+type rooms struct {
+	mu sync.Mutex
+	of map[placesOf]*room
+}
+
+type room struct {
+	counted sync.Once
+	free    int
+	err     error
+}
+
+func (r *rooms) find(p placesOf) *room {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := r.of[p]
+	if found == nil {
+		found = &room{}
+		r.of[p] = found
+	}
+	return found
+}
+
+// findRoom says whether a session that was denied would find a place if it asked. One that was denied for want of a place is
+// let in only where one is free: it is not to throw out who is there.
+func (e *Enforcer) findRoom(ctx context.Context, f *finding, free *rooms) {
 	v := &f.verdict
-	if v.OnLimit == policy.OnLimitKickOldest && !e.kickedLately(f.asked.Node, f.asked.ID) {
+	if v.OnLimit == policy.OnLimitKickOldest && f.asked.Reason != policy.ConcurrencyLimit {
 		return
 	}
-	n, err := e.store.CountLeases(ctx, v.User, v.Plan, f.asked.Node, f.asked.ID, time.Now())
-	if f.err = err; err == nil && n >= v.MaxConcurrent {
-		v.Allow, v.Reason, v.Tags = false, policy.ConcurrencyLimit, nil
+	r := free.find(placesOf{v.User, v.Plan})
+	r.counted.Do(func() {
+		if r.err = e.makeSure(ctx); r.err != nil {
+			return
+		}
+		var taken int
+		taken, r.err = e.store.CountLeases(ctx, v.User, v.Plan, f.asked.Node, f.asked.ID, time.Now())
+		r.free = v.MaxConcurrent - taken
+	})
+	f.room, f.err = r, r.err
+}
+
+// takesRoom says whether there still is a place for a session that is to be unlocked, and takes it. The caller holds the lock.
+func (e *Enforcer) takesRoom(f *finding) bool {
+	coming := 0 // those that were unlocked before and are on their way
+	for other := range e.byUser.all(f.session.who()) {
+		if other != f.session && other.State == policy.SessionDenied && other.wants() == unlocked {
+			coming++
+		}
 	}
+	if f.session.wants() == unlocked {
+		return f.room.free > 0
+	}
+	return f.room.free-coming > 0
 }
 
 // act brings sessions to what was found. Where the answers of many sessions of one stream changed, MistServer is told to
@@ -231,11 +285,20 @@ func (e *Enforcer) apply(f *finding) bool {
 	switch {
 	case f.err != nil:
 		e.metrics.undecided.Inc() // an outage is no verdict: the next sweep asks again
+		s.placeDue = s.placeDue || f.place
 		return false
-	case s.node.sessions[s.ID] != s || f.number <= s.number:
-		return false // it is over, or something newer is known
+	case s.node.sessions[s.ID] != s:
+		return false // it is over
+	case f.number <= s.number: // something newer is known, but for what it says nothing of
+		if f.place {
+			e.reconsiderPlace(s, f.since)
+		}
+		return false
 	}
 	s.number = f.number
+	if f.room != nil && f.verdict.Allow && !e.takesRoom(f) {
+		f.verdict.Allow, f.verdict.Reason, f.verdict.Tags = false, policy.ConcurrencyLimit, nil
+	}
 	was := s.errand
 	if s.State == policy.SessionOpen {
 		e.applyToOpen(s, f)
@@ -266,10 +329,8 @@ func (e *Enforcer) applyToOpen(s *session, f *finding) {
 		}
 		e.takeOver(s, v)
 		s.node.wakeToTag(s)
-	case s.Reason == policy.Unavailable && v.Reason == policy.CredentialUnknown:
-		// What it presented could not be looked at then, and was not kept: only its asking again can tell.
-		s.node.askLater(s.Stream)
-		s.Until = v.Until
+	case s.JWT.Unverified() && s.Reason == policy.Unavailable && v.Reason == policy.CredentialUnknown:
+		s.Until = v.Until // the key of its JWT is to come: [Enforcer.KeysArrived] has it asked about again
 	default:
 		if s.wants() != revoked {
 			s.errand = &errand{want: revoked, since: f.since}
@@ -281,9 +342,11 @@ func (e *Enforcer) applyToOpen(s *session, f *finding) {
 // applyToDenied takes over a verdict about a session that was denied.
 func (e *Enforcer) applyToDenied(s *session, f *finding) {
 	v := &f.verdict
-	// What could not be looked at then, a JWT say, was not kept: only its asking again can tell.
-	unread := s.Reason == policy.Unavailable && v.Reason == policy.CredentialUnknown
+	// A JWT that was not verified then, since it made no difference, was not kept: only its asking again can tell. Where its
+	// key is to come, [Enforcer.KeysArrived] has it ask.
+	unread := s.JWT.Unverified() && v.Reason == policy.CredentialUnknown && s.Reason != policy.CredentialUnknown && s.Reason != policy.Unavailable
 	switch {
+	case s.errand != nil && s.errand.anyway:
 	case v.Allow || unread:
 		if s.errand == nil {
 			s.errand = &errand{want: unlocked, since: f.since}

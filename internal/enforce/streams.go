@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -89,8 +90,11 @@ func (e *Enforcer) tendStreams(n *node, streams []api.ActiveStream) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(n.viewers)
+	active := make(map[string]bool, len(streams))
 	for i := range streams {
 		s := &streams[i]
+		s.Name = intern1(s.Name)
+		active[s.Name] = true
 		n.viewers[s.Name] = s.Viewers
 		if !n.lifted {
 			n.askLater(s.Name)
@@ -118,5 +122,6 @@ func (e *Enforcer) tendStreams(n *node, streams []api.ActiveStream) {
 			delete(n.streamTags, s.Name)
 		}
 	}
+	maps.DeleteFunc(n.streamTags, func(stream string, _ []string) bool { return !active[stream] })
 	n.lifted = true
 }

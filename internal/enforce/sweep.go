@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"authhook/internal/mist/api"
@@ -25,8 +26,11 @@ func (e *Enforcer) watch(ctx context.Context, n *node) {
 		case <-timer.C:
 		}
 		e.mu.Lock()
-		recall := n.recall
+		recall, nameDue := n.recall, n.nameDue
 		e.mu.Unlock()
+		if nameDue && !time.Now().Before(e.nextLook(n, swept, retry)) {
+			e.learnName(ctx, n)
+		}
 		if recall {
 			e.recall(ctx, n)
 		}
@@ -90,17 +94,45 @@ func (e *Enforcer) lookFailed(n *node, err error) {
 	}
 }
 
-// reconsiderAll has every session of a node decided about again.
-func (e *Enforcer) reconsiderAll(n *node) {
+// atOnce is how many sessions are looked at before others, such as those that are to be answered, have their turn.
+const atOnce = 2000
+
+// each looks at every session of a node, with the lock, which it gives away now and then.
+func (e *Enforcer) each(n *node, look func(*session)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.Now()
+	all := make([]*session, 0, len(n.sessions))
 	for _, s := range n.sessions {
-		e.reconsider(s, now)
+		all = append(all, s)
 	}
-	for id, at := range n.kicked {
-		if now.Sub(at) > e.o.KickedFor {
-			delete(n.kicked, id)
+	for i, s := range all {
+		if i%atOnce == atOnce-1 {
+			e.mu.Unlock()
+			e.mu.Lock()
+		}
+		if n.sessions[s.ID] == s { // it may be over by now
+			look(s)
+		}
+	}
+}
+
+// reconsiderAll has every session of a node decided about again. Who was denied with a credential that nobody knows, or none,
+// is decided about when one is made: strangers make many of those, and each would cost a look into the database.
+func (e *Enforcer) reconsiderAll(n *node) {
+	now := time.Now()
+	e.each(n, func(s *session) {
+		if s.State == policy.SessionDenied && (s.Reason == policy.CredentialUnknown || s.Reason == policy.CredentialMissing) && s.errand == nil {
+			return
+		}
+		e.reconsider(s, now)
+	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, n := range e.all {
+		for id, at := range n.kicked {
+			if now.Sub(at) > e.o.KickedFor {
+				delete(n.kicked, id)
+			}
 		}
 	}
 }
@@ -108,7 +140,6 @@ func (e *Enforcer) reconsiderAll(n *node) {
 // compare holds what is known of a node's sessions against its list, which was asked for at a moment.
 func (e *Enforcer) compare(n *node, list *api.SessionList, asked time.Time) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if n.failing {
 		n.failing = false
 		e.log.Info("MistServer's sessions can be listed again", "node", n.name)
@@ -117,6 +148,10 @@ func (e *Enforcer) compare(n *node, list *api.SessionList, asked time.Time) {
 	n.lookSoon, n.tagSoon = false, false
 	unguarded := 0
 	for i := range list.Sessions {
+		if i%atOnce == atOnce-1 {
+			e.mu.Unlock()
+			e.mu.Lock()
+		}
 		live := &list.Sessions[i]
 		if !live.Viewer() {
 			continue
@@ -127,20 +162,32 @@ func (e *Enforcer) compare(n *node, list *api.SessionList, asked time.Time) {
 			unguarded++
 		}
 	}
-	for _, s := range n.sessions {
-		if s.listed != momentOf(asked) {
+	e.mu.Unlock()
+	at := momentOf(asked)
+	e.each(n, func(s *session) {
+		if s.listed != at && momentOf(s.Decided).before(at) {
 			e.missed(n, s, asked)
 		}
-		if w := s.wants(); w != settled && w != unlocked {
+		if x := s.errand; x != nil && x.want != unlocked && x.tries <= looksPerErrand {
 			n.lookSoon = true
 		}
 		if s.State == policy.SessionOpen && s.listed == 0 && len(s.Tags) > 0 {
 			n.tagSoon = true
 		}
-	}
+	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	strange := map[string]bool{}
 	for id, x := range n.strangers {
-		if !x.listed.Equal(asked) {
+		if x.listed.Equal(asked) {
+			strange[x.stream] = true
+		} else {
 			delete(n.strangers, id)
+		}
+	}
+	for stream := range n.asks {
+		if !strange[stream] {
+			delete(n.asks, stream)
 		}
 	}
 	if unguarded > n.unguarded {
@@ -149,6 +196,9 @@ func (e *Enforcer) compare(n *node, list *api.SessionList, asked time.Time) {
 	}
 	n.unguarded = unguarded
 }
+
+// looksPerErrand is for how many tries of an errand the list is read sooner than at the next sweep.
+const looksPerErrand = 4
 
 // seen notes that a session lives. The caller holds the lock.
 func (e *Enforcer) seen(n *node, s *session, at time.Time) {
@@ -193,22 +243,31 @@ func (e *Enforcer) missed(n *node, s *session, at time.Time) {
 	}
 }
 
-// seenStranger notes a live session that nobody decided about: it is asked about again, once. It says whether it stays
-// unguarded. The caller holds the lock.
+// maxStrangers bounds the live sessions that are remembered although nobody knows them.
+const maxStrangers = 200_000
+
+// seenStranger notes a live session that nobody decided about: its stream is asked about again, once for each, and ever more
+// seldom where that does not help. It says whether the session stays unguarded. The caller holds the lock.
 func (e *Enforcer) seenStranger(n *node, live *api.Session, at time.Time) bool {
 	x := n.strangers[live.ID]
 	if x == nil { // its trigger may be on its way
-		n.strangers[live.ID] = &stranger{listed: at}
-		n.lookSoon = true
+		if len(n.strangers) < maxStrangers {
+			n.strangers[strings.Clone(live.ID)] = &stranger{stream: intern1(live.Stream), since: at, listed: at}
+		}
+		n.lookSoon = n.lookSoon || n.asks[live.Stream] == nil
 		return false
 	}
 	x.listed = at
-	switch {
-	case x.asked.IsZero():
-		x.asked = at
-		n.askLater(live.Stream)
-	default:
-		return at.Sub(x.asked) > 2*e.o.SettledAfter
+	a := n.asks[x.stream]
+	if a == nil {
+		a = &asked{}
+		n.asks[x.stream] = a
 	}
-	return false
+	if !a.at.Before(x.since) { // it was asked about since it came
+		return at.Sub(a.at) > 2*e.o.SettledAfter
+	}
+	if at.Sub(a.at) > 2*e.o.SettledAfter<<min(a.tries, 8) {
+		n.askLater(x.stream)
+	}
+	return a.tries > 0
 }

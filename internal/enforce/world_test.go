@@ -106,6 +106,7 @@ func (w *world) mist(name string) *misttest.Server {
 	w.t.Helper()
 	timing := misttest.MeasuredTiming().Scaled(pace)
 	timing.TriggerWait = misttest.MeasuredTiming().TriggerWait // the machine is no faster
+	timing.SessionTick = misttest.MeasuredTiming().SessionTick // a USER_END tells whole seconds
 	m, err := misttest.Start(misttest.Options{Name: name, Timing: timing, Seed: 1, Concurrency: 64})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() {

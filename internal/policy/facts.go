@@ -84,6 +84,12 @@ type Credential struct {
 	Publish bool
 }
 
+// UnverifiedJWT stands for a JWT that was presented and not verified: nothing is known of it but that it was one.
+var UnverifiedJWT = &Credential{Kind: CredentialJWT}
+
+// Unverified says whether the credential stands for a JWT that was not verified. The claims of a verified one name a user.
+func (c *Credential) Unverified() bool { return c != nil && c.Kind == CredentialJWT && c.User == "" }
+
 // Entitlement is a user's right to watch a plan's streams, one stream or the streams of one tag: exactly one of Plan,
 // Stream and Tag is set.
 type Entitlement struct {

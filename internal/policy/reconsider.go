@@ -59,8 +59,8 @@ func (s *Session) request() Request {
 		Action: Watch, Node: s.Node, Instance: s.Instance, Stream: s.Stream, Address: s.Address, Connector: s.Connector,
 		Session: s.ID, Presented: Presented{Key: s.Credential, Claims: s.JWT}, Rerun: true,
 	}
-	if s.JWT != nil {
-		r.Presented.Key = CredentialHash{}
+	if s.JWT.Unverified() {
+		r.Presented = Presented{Unrecognised: true}
 	}
 	if r.Presented.None() && s.Reason == CredentialUnknown { // what was presented has no form that could be kept
 		r.Presented.Unrecognised = true

@@ -31,10 +31,10 @@ type Session struct {
 	Connector string
 	// User is who is watching; empty when nobody is known.
 	User string
-	// Credential is the hash of the stored credential that was used, or of a JWT that could not be verified; zero when
-	// there was none, or JWT says what it was.
+	// Credential is the hash of the stored credential that was used; zero when there was none, or a JWT.
 	Credential CredentialHash
-	// JWT is the verified claims of the JWT that was used, without the token itself; nil when there was none.
+	// JWT is the verified claims of the JWT that was used, without the token itself, or [UnverifiedJWT]; nil when there was
+	// none.
 	JWT    *Credential
 	Reason Reason
 	Plan   string
@@ -47,6 +47,11 @@ type Session struct {
 	PreviewFrom time.Time
 	// Rerun says of a decision that MistServer was told to ask about a session that ran. It is not stored.
 	Rerun bool
+	// Told is when MistServer says that what is told happened; zero when it does not say. Not stored.
+	Told time.Time
+	// NeverRan says of an end that it is that of a remembered denial, which never ran. A session that was gone within its
+	// first second looks the same (source). Not stored.
+	NeverRan bool
 	// Estimated: that it is over was concluded, not told by MistServer: Ended is when it was last known to be alive, and
 	// Duration how long that was since it opened. MistServer's own word, should it come, takes the place of the estimate.
 	Estimated bool

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -116,6 +117,9 @@ func (e *triggerEndpoint) serve(w http.ResponseWriter, r *http.Request, key stri
 		UUID:     header(r, "X-Trigger-Uuid"),
 		Instance: header(r, "X-Instance"),
 		Name:     header(r, "X-Name"),
+	}
+	if millis, err := strconv.ParseInt(header(r, "X-Trigger-Unixmillis"), 10, 64); err == nil {
+		c.At = e.triggers.at(millis)
 	}
 	buffer := bodies.Get().(*bytes.Buffer)
 	buffer.Reset()

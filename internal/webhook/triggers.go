@@ -35,7 +35,9 @@ type Call struct {
 	UUID string
 	// Instance is the server process; Name the node's configured name, empty when it has none.
 	Instance, Name string
-	Body           []byte
+	// At is when MistServer says that it happened; zero when it does not, or names a time that cannot be.
+	At   time.Time
+	Body []byte
 	// Problem says why Body is not the whole payload; zero when it is.
 	Problem Problem
 
@@ -126,6 +128,18 @@ func gates(t mist.Type) bool {
 	return false
 }
 
+// oddest is how far from now the time of an event may be. A clock that is further off says nothing.
+const oddest = 24 * time.Hour
+
+// at is the time of an event, told in Unix milliseconds; zero when it cannot be.
+func (t *Triggers) at(millis int64) time.Time {
+	now := t.now().UnixMilli()
+	if millis <= 0 || millis < now-oddest.Milliseconds() {
+		return time.Time{}
+	}
+	return time.UnixMilli(millis)
+}
+
 // Request is what a trigger asks, about which something is decided. The error says why its payload is invalid, as the
 // request then says too. There is no effect.
 func (t *Triggers) Request(c *Call) (r policy.Request, err error) {
@@ -210,10 +224,10 @@ func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeat
 		Node: r.Node, ID: strings.Clone(r.Session), Instance: r.Instance, State: policy.SessionDenied,
 		Stream: strings.Clone(shown(r.Stream)), Address: r.Address, Connector: strings.Clone(r.Connector), User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
 		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: t.now(), Until: d.Until,
-		PreviewFrom: d.PreviewFrom, Rerun: r.Rerun,
+		PreviewFrom: d.PreviewFrom, Rerun: r.Rerun, Told: c.At,
 	}
-	if r.Presented.JWT != "" && d.Claims == nil { // it could not be verified: its hash tells it from none at all
-		s.Credential = policy.HashKey(r.Presented.JWT)
+	if r.Presented.JWT != "" && d.Claims == nil {
+		s.JWT = policy.UnverifiedJWT
 	}
 	if d.Allow {
 		s.State = policy.SessionOpen

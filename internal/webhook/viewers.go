@@ -134,10 +134,23 @@ func (t *Triggers) userEnd(c *Call) string {
 	t.sessions.Record(policy.Session{
 		Node: c.Name, ID: strings.Clone(u.SessionID), Instance: c.Instance, State: policy.SessionEnded, Ended: now,
 		Duration: time.Duration(u.Seconds) * time.Second, BytesUp: u.BytesUp, BytesDown: u.BytesDown,
-		Connectors: cloned(u.Connectors),
+		Connectors: cloned(u.Connectors), Tags: tagsAtEnd(u.Tags), Told: c.At, NeverRan: u.Denied(),
 	})
 	t.metrics.session(c.Name, policy.SessionEnded)
 	return yes
+}
+
+// Of a session's tags, how many are kept and how much of each, in bytes: one holds the user agent, which the viewer chose,
+// and with "][" in it makes up others.
+const mostTags, longestTag = 100, 512
+
+// tagsAtEnd are the tags that MistServer tells of a session at its end, for reading: see [mist.UserEnd].
+func tagsAtEnd(tags []string) []string {
+	tags = cloned(tags[:min(len(tags), mostTags)])
+	for i, tag := range tags {
+		tags[i] = tag[:min(len(tag), longestTag)]
+	}
+	return tags
 }
 
 func cloned(list []string) []string {
