@@ -134,7 +134,7 @@ const oddest = 24 * time.Hour
 // at is the time of an event, told in Unix milliseconds; zero when it cannot be.
 func (t *Triggers) at(millis int64) time.Time {
 	now := t.now().UnixMilli()
-	if millis <= 0 || millis < now-oddest.Milliseconds() {
+	if millis <= 0 || millis < now-oddest.Milliseconds() || millis > now+oddest.Milliseconds() {
 		return time.Time{}
 	}
 	return time.UnixMilli(millis)

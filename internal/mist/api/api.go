@@ -25,8 +25,8 @@ import (
 
 // Options say how a client reaches its MistServer.
 type Options struct {
-	// ListURL is an http or https URL for what does not fit a datagram, with a udp URL only. Empty: the same host and
-	// port over http. "none": what does not fit is an error.
+	// ListURL is an http or https URL for what does not fit a datagram, or has no reply over UDP, with a udp URL only.
+	// Empty: the same host and port over http. "none": there is no such way, and what does not fit is an error.
 	ListURL string
 	// Timeout is for one exchange over HTTP, 5 s if zero. Over UDP, a client waits and repeats on its own schedule: it
 	// gives up after about 5 s.

@@ -3,9 +3,14 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptrace"
 	"os"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,10 +27,13 @@ type network struct {
 	lost func() bool
 	// refused is what a socket says instead of sending; nil: it sends.
 	refused error
+	// overHTTP is its reply to calls over HTTP, after a request has left; nil: nobody listens. An empty one never comes.
+	overHTTP func(calls string) string
 
 	mu      sync.Mutex
 	sockets int
 	arrived []string
+	posted  []string // over HTTP
 }
 
 func acknowledge([]byte) []byte { return []byte(`{"LTS":1}`) }
@@ -41,8 +49,45 @@ func (n *network) client(t testing.TB, o Options) *Client {
 		n.sockets++
 		return &socket{network: n, replies: make(chan []byte, 100), moved: make(chan struct{})}, nil
 	}
+	if c.http != nil {
+		c.http.client.Transport = n
+	}
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// RoundTrip has an exchange over HTTP.
+func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
+	if n.overHTTP == nil {
+		return nil, syscall.ECONNREFUSED
+	}
+	calls, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
+		trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
+	n.mu.Lock()
+	n.posted = append(n.posted, string(calls))
+	n.mu.Unlock()
+	reply := n.overHTTP(string(calls))
+	if reply == "" {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	select {
+	case <-time.After(n.delay):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(reply))}, nil
+}
+
+func (n *network) requests() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.posted...)
 }
 
 func (n *network) datagrams() []string {

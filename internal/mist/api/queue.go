@@ -19,7 +19,8 @@ type QueueOptions struct {
 	// same reply.
 	Received func(Command, time.Time)
 	// Failed is told that the command was given up: after about 5 s without a reply, or at once with [ErrTooLong],
-	// [ErrReply] or [ErrLogin]. MistServer may have carried it out all the same.
+	// [ErrReply] or [ErrLogin]; where there are two ways, when both have come to that. MistServer may have carried it out
+	// all the same.
 	Failed func(Command, error)
 
 	// InFlight is how many exchanges may be under way at once, so that a lost datagram does not hold up the others. 4 if
@@ -44,6 +45,10 @@ const (
 
 // Queue sends commands to one MistServer: several a datagram, in order for one session or one stream. Two commands for
 // the same session or stream never share a datagram, nor are they ever under way at the same time.
+//
+// With a udp URL they go over UDP, and over HTTP as well where there is no reply: a MistServer that found its UDP port taken
+// has bound another one (source), and would never hear of them. Of what went both ways, the copy that was not needed may be
+// carried out a moment after the next command for the same session or stream.
 //
 // While MistServer is away commands wait, each at most once: so what waits is bounded by the sessions, streams and tags
 // there are, some 300 bytes a command. Every command is tried for 5 s and then given up: who wants it done adds it again.
@@ -156,26 +161,23 @@ func (q *Queue) nudge() {
 	}
 }
 
-// delivery is a run of commands under way.
+// delivery is a run of commands under way. The queue's lock "telling" guards what changes in it.
 type delivery struct {
 	queue    *Queue
 	commands []Command // those that are still wanted
 	sent     bool
-	calls    []byte
 }
 
 func (q *Queue) deliver(ctx context.Context, run []Command, tooLong bool) {
 	d := &delivery{queue: q, commands: append([]Command(nil), run...)}
 	var err error
 	switch {
+	case q.client.udp != nil && !tooLong && q.client.http != nil:
+		err = d.overEither(ctx)
 	case q.client.udp != nil && !tooLong:
-		err = q.client.udp.exchange(ctx, talk{
-			say:   d.say,
-			left:  func() { d.left(time.Now()) },
-			heard: func(reply []byte) error { return checkReply(string(reply)) },
-		})
+		err = d.overUDP(ctx, nil)
 	case q.client.http != nil:
-		err = d.overHTTP(ctx)
+		err = d.overHTTP(ctx, time.Time{})
 	default:
 		err = fmt.Errorf("%w: %d bytes, and there is no way over HTTP", ErrTooLong, len(appendCommands(nil, run)))
 	}
@@ -185,11 +187,22 @@ func (q *Queue) deliver(ctx context.Context, run []Command, tooLong bool) {
 	d.finish(time.Now(), q.client.fault("command", err))
 }
 
-// say is the calls to send now; nil when none of the commands is wanted any more.
-func (d *delivery) say() []byte {
+// overUDP sends the commands until there is a reply.
+func (d *delivery) overUDP(ctx context.Context, silent func()) error {
+	var calls []byte
+	return d.queue.client.udp.exchange(ctx, talk{
+		say:    func() []byte { calls = d.say(calls); return calls },
+		left:   func() { d.left(time.Now()) },
+		heard:  func(reply []byte) error { return checkReply(string(reply)) },
+		silent: silent,
+	})
+}
+
+// say is the calls to send now, where there is room for them; nil when none of the commands is wanted any more.
+func (d *delivery) say(room []byte) []byte {
+	d.queue.telling.Lock()
+	defer d.queue.telling.Unlock()
 	if wanted := d.queue.o.Wanted; wanted != nil {
-		d.queue.telling.Lock()
-		defer d.queue.telling.Unlock()
 		still := d.commands[:0]
 		for _, c := range d.commands {
 			if wanted(c) {
@@ -201,20 +214,22 @@ func (d *delivery) say() []byte {
 	if len(d.commands) == 0 {
 		return nil
 	}
-	d.calls = appendCommands(d.calls[:0], d.commands)
-	return d.calls
+	return appendCommands(room[:0], d.commands)
 }
 
 // left tells that the commands have left for the first time.
 func (d *delivery) left(at time.Time) {
-	if d.sent {
-		return
+	d.queue.telling.Lock()
+	defer d.queue.telling.Unlock()
+	if !d.sent {
+		d.sent = true
+		d.tell(d.queue.o.Sent, at)
 	}
-	d.sent = true
-	d.tell(d.queue.o.Sent, at)
 }
 
 func (d *delivery) finish(at time.Time, err error) {
+	d.queue.telling.Lock()
+	defer d.queue.telling.Unlock()
 	if err == nil {
 		d.tell(d.queue.o.Received, at)
 		return
@@ -224,12 +239,11 @@ func (d *delivery) finish(at time.Time, err error) {
 	}
 }
 
+// tell tells of each command. The caller holds the lock.
 func (d *delivery) tell(what func(Command, time.Time), at time.Time) {
 	if what == nil {
 		return
 	}
-	d.queue.telling.Lock()
-	defer d.queue.telling.Unlock()
 	for _, c := range d.commands {
 		what(c, at)
 	}

@@ -31,6 +31,8 @@ const (
 
 	// keepAddresses is for how long a host's name is not looked up again.
 	keepAddresses = 10 * time.Second
+	// keepMute is for how long no reply is expected where HTTP answered and UDP did not.
+	keepMute = 10 * time.Second
 )
 
 // errRefused: the operating system says that nobody listens.
@@ -45,6 +47,8 @@ type datagrams struct {
 	mu     sync.Mutex
 	known  []string // the host's addresses, the one that answered last first
 	lookup time.Time
+	heard  time.Time // when there was last a reply
+	mute   time.Time // until when no reply is expected
 }
 
 func newDatagrams(at address) *datagrams {
@@ -220,11 +224,29 @@ func (d *datagrams) addresses(ctx context.Context) ([]string, error) {
 	return slices.Clone(d.known), nil
 }
 
-// answered puts an address first.
+// answered notes a reply, and puts its address first.
 func (d *datagrams) answered(to string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.heard, d.mute = time.Now(), time.Time{}
 	d.prefer(to)
+}
+
+// outdone notes that what has been said since a moment was answered over HTTP, and not over UDP. Where anybody had a reply
+// in that time datagrams are merely lost.
+func (d *datagrams) outdone(since time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.heard.Before(since) {
+		d.mute = time.Now().Add(keepMute)
+	}
+}
+
+// isMute says that no reply is expected.
+func (d *datagrams) isMute() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Now().Before(d.mute)
 }
 
 func (d *datagrams) prefer(to string) {

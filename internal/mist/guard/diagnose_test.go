@@ -78,7 +78,7 @@ func TestDiagnose(t *testing.T) {
 		{"no push gate, and who knows", func(o *Observation) {
 			delete(o.Config.Triggers, "STREAM_PUSH")
 			o.Config.Streams = nil
-		}, []string{"wrong no-push-gate"}, nil},
+		}, []string{"wrong no-push-gate"}, []string{"a stream that takes pushes"}},
 		{"a push gate of another type", func(o *Observation) {
 			o.Config.Triggers["PUSH_REWRITE"] = o.Config.Triggers["STREAM_PUSH"]
 			delete(o.Config.Triggers, "STREAM_PUSH")
@@ -100,6 +100,10 @@ func TestDiagnose(t *testing.T) {
 		{"a rewrite without default", func(o *Observation) {
 			o.Config.Triggers["PLAY_REWRITE"] = []api.Trigger{{Handler: ours, Sync: true}}
 		}, []string{"warning rewrite-default"}, []string{`played is a stream called "true"`}},
+		{"a rewrite without default, to a stream", func(o *Observation) {
+			o.Config.Streams["true"] = nil
+			o.Config.Triggers["PLAY_REWRITE"] = []api.Trigger{{Handler: ours, Sync: true}}
+		}, []string{"wrong rewrite-default"}, []string{`played is the stream "true"`}},
 		{"a rewrite to a stream", func(o *Observation) {
 			o.Config.Triggers["PUSH_REWRITE"] = []api.Trigger{{Handler: ours, Sync: true, Default: "Live"}}
 		}, []string{"wrong rewrite-default"}, []string{`pushed is the stream "live"`}},
@@ -166,7 +170,7 @@ func TestDiagnose(t *testing.T) {
 		{"mode with connector", func(o *Observation) { o.Config.SessionMode = 15 }, []string{"note session-mode"}, []string{"twice", "sessionViewerMode to 14"}},
 		{"mode with nothing", func(o *Observation) { o.Config.SessionMode = 0 }, []string{"wrong session-mode", "wrong session-mode", "warning session-mode"}, nil},
 
-		{"no name, and called by one", func(o *Observation) { o.Config.ServerName = "" }, []string{"wrong server-name"}, []string{"edge-1"}},
+		{"no name, and called by one", func(o *Observation) { o.Config.ServerName = "" }, []string{"wrong server-name"}, []string{`no name, and is called "edge-1"`, "to edge-1"}},
 		{"another name", func(o *Observation) { o.Config.ServerName = "edge-2" }, []string{"wrong server-name"}, []string{`itself "edge-2"`}},
 
 		{"behind", func(o *Observation) { o.Time = noon.Add(-2 * time.Second) }, nil, nil},
@@ -187,7 +191,7 @@ func TestDiagnose(t *testing.T) {
 		}, []string{"note others"}, []string{"http://h/x?… and no handler"}},
 		{"two authhooks", func(o *Observation) {
 			o.Config.Triggers["USER_NEW"] = append(o.Config.Triggers["USER_NEW"], api.Trigger{Handler: "http://old/trigger/" + secret, Sync: true, Default: "false"})
-		}, []string{"warning twice"}, []string{"http://127.0.0.1:4280/trigger/… and http://old/trigger/…"}},
+		}, []string{"warning twice"}, []string{"several authhooks, http://127.0.0.1:4280/trigger/… and http://old/trigger/…", "--replace"}},
 		{"one authhook twice", func(o *Observation) {
 			o.Config.Triggers["USER_NEW"] = append(o.Config.Triggers["USER_NEW"], api.Trigger{Handler: "http://127.0.0.1:4280/trigger/old", Sync: true, Default: "false"})
 		}, []string{"warning twice"}, []string{"2 times"}},
@@ -234,6 +238,8 @@ func TestDiagnoseAll(t *testing.T) {
 		assert.Contains(t, found[0].What, `"edge-1"`)
 	}
 	assert.Empty(t, all[2])
+	one.Name, two.Name, one.Config.ServerName, two.Config.ServerName = "", "", "", ""
+	assert.Empty(t, DiagnoseAll([]*Observation{one, two})[0], "no name is not the same name")
 	assert.Len(t, all[3], 1)
 }
 
