@@ -20,7 +20,7 @@ func TestLostDatagramsHeal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.mist("edge-1")
-	h := w.open(m)
+	h := w.open(m, datagramsOnly(t, m))
 	const viewers = 40
 	players, bought := make([]*misttest.Player, viewers), make([]string, viewers)
 	for i := range players {
@@ -88,7 +88,7 @@ func TestARestartedNodeIsNoticed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.mist("edge-1")
-	h := w.open(m)
+	h := w.open(m, func(o *enforce.Options) { o.VanishedAfter = time.Hour }) // what its triggers say must do
 	limit(w, "gold", 1, policy.OnLimitReject)
 	key := w.user("alice")
 	w.entitle("alice", "gold", time.Time{})
@@ -169,7 +169,7 @@ func TestAChangedPolicyHolds(t *testing.T) {
 		t.Run(by.name, func(t *testing.T) {
 			w := newWorld(t)
 			m := w.mist("edge-1")
-			h := w.open(m, func(o *enforce.Options) { o.ByIDAtMost = 40 })
+			h := w.open(m, func(o *enforce.Options) { o.ByIDAtMost, o.SweepEvery = 40, time.Hour })
 			var players []*misttest.Player
 			for i := range by.viewers {
 				p := watch(m, "free", "", i+1)
@@ -270,7 +270,7 @@ func TestAPlanChangeBouncesToItsRendition(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.mist("edge-1")
-	h := w.open(m)
+	h := w.open(m, unswept)
 	w.apply(&policy.Catalog{
 		Plans: []policy.Plan{{Key: "basic", Rank: 1}, {Key: "gold", Rank: 20, Bounce: true}},
 		Streams: []policy.StreamPolicy{{
@@ -319,7 +319,7 @@ func TestASessionIsEndedByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.mist("edge-1")
-	h := w.open(m)
+	h := w.open(m, unswept)
 	p := watch(m, "live+fight", goldKey(w, "alice"), 1)
 	await(t, p, misttest.Watching)
 	eventually(t, "it is stored", func() bool { return w.stored("edge-1", p.SessionID()).State == policy.SessionOpen })

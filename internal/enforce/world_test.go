@@ -1,12 +1,17 @@
 package enforce_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -15,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"authhook/internal/credential"
@@ -47,6 +53,7 @@ type world struct {
 	t        testing.TB
 	db       *sqlite.Store
 	away     atomic.Bool // the store, for whoever asks for facts
+	gate     atomic.Pointer[gate]
 	mists    []*misttest.Server
 	houses   []*house
 	mu       sync.Mutex
@@ -60,7 +67,9 @@ type house struct {
 	cache    *cache.Cache
 	decider  *policy.Decider
 	metrics  *prometheus.Registry
+	options  enforce.Options
 	server   *httptest.Server
+	keys     policy.Verifier // of JWTs
 	stop     func()
 }
 
@@ -91,23 +100,66 @@ func (f facts) FactsByCredential(ctx context.Context, h policy.CredentialHash) (
 	if f.w.away.Load() {
 		return nil, nil, errAway
 	}
-	return f.w.db.FactsByCredential(ctx, h)
+	c, user, err := f.w.db.FactsByCredential(ctx, h)
+	f.w.gate.Load().pass()
+	return c, user, err
 }
 
 func (f facts) FactsByUser(ctx context.Context, user string) (*policy.UserFacts, error) {
 	if f.w.away.Load() {
 		return nil, errAway
 	}
-	return f.w.db.FactsByUser(ctx, user)
+	facts, err := f.w.db.FactsByUser(ctx, user)
+	f.w.gate.Load().pass()
+	return facts, err
+}
+
+// gate holds up one who has read facts, until it is opened. Others pass.
+type gate struct {
+	taken         atomic.Bool
+	reached, open chan struct{}
+}
+
+// closeGate has the next reading of facts held up.
+func (w *world) closeGate() *gate {
+	g := &gate{reached: make(chan struct{}), open: make(chan struct{})}
+	w.gate.Store(g)
+	return g
+}
+
+func (g *gate) pass() {
+	if g != nil && g.taken.CompareAndSwap(false, true) {
+		close(g.reached)
+		<-g.open
+	}
+}
+
+// held waits until somebody is held up.
+func (g *gate) held(t testing.TB) {
+	t.Helper()
+	select {
+	case <-g.reached:
+	case <-time.After(patience):
+		t.Fatal("nobody reads facts")
+	}
 }
 
 // mist starts a MistServer.
-func (w *world) mist(name string) *misttest.Server {
+func (w *world) mist(name string, change ...func(*misttest.Timing)) *misttest.Server {
+	w.t.Helper()
+	return w.mistAt(name, "", change...)
+}
+
+// mistAt starts a MistServer at an address.
+func (w *world) mistAt(name, at string, change ...func(*misttest.Timing)) *misttest.Server {
 	w.t.Helper()
 	timing := misttest.MeasuredTiming().Scaled(pace)
 	timing.TriggerWait = misttest.MeasuredTiming().TriggerWait // the machine is no faster
-	timing.SessionTick = misttest.MeasuredTiming().SessionTick // a USER_END tells whole seconds
-	m, err := misttest.Start(misttest.Options{Name: name, Timing: timing, Seed: 1, Concurrency: 64})
+	timing.SessionTick = misttest.MeasuredTiming().SessionTick // nor are seconds shorter: USER_END counts them
+	for _, f := range change {
+		f(&timing)
+	}
+	m, err := misttest.Start(misttest.Options{Name: name, Addr: at, Timing: timing, Seed: 1, Concurrency: 64})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() {
 		require.False(w.t, m.Corrupted(), "a datagram was too long")
@@ -123,10 +175,19 @@ func (w *world) open(m *misttest.Server, change ...func(*enforce.Options)) *hous
 	h := w.house(m, change...)
 	h.run()
 	h.guard(m)
+	eventually(w.t, "it has looked, and asked about what it found", func() bool {
+		return len(told(m, "active_streams")) > 0 && slices.ContainsFunc(h.enforcer.Nodes(), func(n enforce.NodeStatus) bool { return !n.Listed.IsZero() || n.Failing })
+	})
 	return h
 }
 
 func (w *world) house(m *misttest.Server, change ...func(*enforce.Options)) *house {
+	w.t.Helper()
+	return w.houseOver(m, w.db, policy.Options{}, change...)
+}
+
+// houseOver makes a house over a store of its own, with a decider's settings.
+func (w *world) houseOver(m *misttest.Server, over enforce.Store, deciding policy.Options, change ...func(*enforce.Options)) *house {
 	w.t.Helper()
 	h := &house{w: w, metrics: prometheus.NewRegistry()}
 	client, err := api.New(m.UDPURL(), api.Options{})
@@ -138,11 +199,12 @@ func (w *world) house(m *misttest.Server, change ...func(*enforce.Options)) *hou
 	for _, f := range change {
 		f(&o)
 	}
-	h.enforcer = enforce.NewEnforcer(w.db, o)
+	h.options = o
+	h.enforcer = enforce.NewEnforcer(over, o)
 	o.Metrics.Register(h.metrics)
 	h.cache = cache.New(facts{w}, cache.Options{AbsentFor: time.Millisecond})
 	w.t.Cleanup(h.cache.Close)
-	h.decider = policy.NewDecider(h.cache, h.enforcer.Places(), w.db, policy.Options{})
+	h.decider = policy.NewDecider(h.cache, h.enforcer.Places(), w.db, deciding)
 	c, err := w.db.Catalog(context.Background())
 	require.NoError(w.t, err)
 	h.decider.SetCatalog(c, nil)
@@ -180,7 +242,10 @@ func (h *house) run() {
 
 // guard puts the house's triggers into a MistServer.
 func (h *house) guard(m *misttest.Server) {
-	url := h.server.URL + "/trigger"
+	h.guardAt(m, h.server.URL+"/trigger")
+}
+
+func (h *house) guardAt(m *misttest.Server, url string) {
 	m.SetTriggers(map[string][]misttest.Trigger{
 		"USER_NEW":     {{Handler: url, Sync: true, Default: "false"}},
 		"USER_END":     {{Handler: url}},
@@ -215,7 +280,7 @@ func (h *house) changed(c store.Change) {
 	case store.ChangeCatalog:
 		catalog, err := h.w.db.Catalog(context.Background())
 		require.NoError(h.w.t, err)
-		h.decider.SetCatalog(catalog, nil)
+		h.decider.SetCatalog(catalog, h.keys)
 		h.enforcer.ChangedAll()
 	case store.ChangeSession:
 		node, id, ok := store.ParseSessionSubject(c.Subject)
@@ -323,6 +388,122 @@ func (h *house) confirmed(action string) int {
 		}
 	}
 	return 0
+}
+
+// counted is what a counter of a house says, over all of its labels that have a value.
+func (h *house) counted(name, label string) int {
+	families, err := h.metrics.Gather()
+	require.NoError(h.w.t, err)
+	n := 0.0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && (label == "" || len(m.GetLabel()) > 0 && m.GetLabel()[0].GetValue() == label) {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return int(n)
+}
+
+// swept waits until a node's list was read so many times, each of them after a sweep was due again.
+func (h *house) swept(node string, times int) {
+	h.w.t.Helper()
+	every := h.options.SweepEvery * 4 / 5
+	for range times {
+		before := h.status(node).Listed
+		eventually(h.w.t, "it is swept", func() bool { return h.status(node).Listed.After(before.Add(every)) })
+	}
+}
+
+// written waits until all that is recorded is stored.
+func (h *house) written() {
+	h.w.t.Helper()
+	eventually(h.w.t, "all is written", func() bool {
+		waiting, _ := h.enforcer.Writer().Pending()
+		return waiting == 0
+	})
+}
+
+// verify has a house verify JWTs by other keys, without telling the enforcer.
+func (h *house) verify(v policy.Verifier) {
+	h.w.mu.Lock()
+	defer h.w.mu.Unlock()
+	h.keys = v
+	h.decider.SetCatalog(h.decider.Catalog(), v)
+}
+
+// past waits until a moment has passed.
+func past(t testing.TB, at time.Time) {
+	t.Helper()
+	eventually(t, "time passes", func() bool { return time.Now().After(at) })
+}
+
+// undisturbed says that a player's connection was never ended, nor refused.
+func undisturbed(t testing.TB, p *misttest.Player, why string) {
+	t.Helper()
+	for _, e := range p.Events() {
+		if e.Kind == misttest.EventCut || e.Kind == misttest.EventDenied {
+			assert.Fail(t, "a viewer was "+e.Kind.String(), why)
+			return
+		}
+	}
+}
+
+// datagramsOnly has a house tell a MistServer nothing over HTTP, which loses nothing.
+func datagramsOnly(t testing.TB, m *misttest.Server) func(*enforce.Options) {
+	t.Helper()
+	client, err := api.New(m.UDPURL(), api.Options{ListURL: "none"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return func(o *enforce.Options) { o.Nodes = []enforce.Node{{API: client}} }
+}
+
+// unswept leaves it to the words of changes, and to deadlines, to make the enforcer look.
+func unswept(o *enforce.Options) { o.SweepEvery = time.Hour }
+
+// through has a MistServer's triggers come to a house by way of something that may change, delay or answer them.
+func (h *house) through(m *misttest.Server, way func(w http.ResponseWriter, r *http.Request, on http.Handler)) {
+	h.w.t.Helper()
+	to, err := url.Parse(h.server.URL)
+	require.NoError(h.w.t, err)
+	on := httputil.NewSingleHostReverseProxy(to)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { way(w, r, on) }))
+	h.w.t.Cleanup(s.Close)
+	h.guardAt(m, s.URL+"/trigger")
+}
+
+// late holds up the USER_ENDs on their way to a house, which MistServer sends from processes of their own. What it
+// returns says how many have arrived.
+func (h *house) late(m *misttest.Server, by time.Duration) (arrived *atomic.Int32) {
+	arrived = &atomic.Int32{}
+	var under sync.WaitGroup
+	h.w.t.Cleanup(under.Wait)
+	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+		if r.Header.Get("X-Trigger") != "USER_END" {
+			on.ServeHTTP(w, r)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			h.w.t.Error(err)
+		}
+		again := r.Clone(context.Background())
+		again.Body, again.RequestURI, again.URL = io.NopCloser(bytes.NewReader(body)), "", nil
+		if again.URL, err = url.Parse(h.server.URL + "/trigger"); err != nil {
+			h.w.t.Error(err)
+			return
+		}
+		under.Add(1)
+		time.AfterFunc(by, func() {
+			defer under.Done()
+			answer, err := http.DefaultTransport.RoundTrip(again)
+			if err == nil {
+				_ = answer.Body.Close()
+				arrived.Add(1)
+			}
+		})
+	})
+	return arrived
 }
 
 // told are the commands of a kind that a MistServer got, by target.
