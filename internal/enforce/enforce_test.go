@@ -57,7 +57,7 @@ func TestADeadlineIsEnforcedWithNoWordFromAnyone(t *testing.T) {
 	m := w.mist("edge-1")
 	w.open(m, unswept)
 	key := w.user("alice")
-	until := time.Now().Add(400 * time.Millisecond)
+	until := time.Now().Add(2 * time.Second)
 	w.entitle("alice", "gold", until)
 	p := watch(m, "live+fight", key, 1)
 	await(t, p, misttest.Watching)

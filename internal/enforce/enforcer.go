@@ -345,6 +345,9 @@ func (e *Enforcer) recordEnd(n *node, end policy.Session) {
 		// It was stopped, and its player was back before its USER_END came. What it watched counts; the life that runs goes on,
 		// and so does a denial.
 		if !end.NeverRan {
+			if over := s.Opened.Add(-time.Microsecond); !s.Opened.IsZero() && over.Before(end.Ended) {
+				end.Ended = over // when it came says nothing of when it was
+			}
 			e.writer.Record(end)
 		}
 		return

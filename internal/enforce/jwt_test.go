@@ -54,7 +54,7 @@ func TestWhoWaitsForAStreamToOpenIsLetIn(t *testing.T) {
 			if with == "a JWT" {
 				key = aJWT
 			}
-			opens := time.Now().Add(time.Second)
+			opens := time.Now().Add(2 * time.Second)
 			w.apply(&policy.Catalog{
 				Plans: []policy.Plan{{Key: "gold"}},
 				Streams: []policy.StreamPolicy{{

@@ -376,6 +376,20 @@ func (h *house) status(node string) enforce.NodeStatus {
 	return enforce.NodeStatus{}
 }
 
+// commands is how many commands of a kind left for MistServer, repetitions not counted.
+func (h *house) commands(kind string) int {
+	families, err := h.metrics.Gather()
+	require.NoError(h.w.t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "authhook_mist_commands_total" && m.GetLabel()[0].GetValue() == kind {
+				return int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return 0
+}
+
 // confirmed is how many actions of a kind were seen to have come about.
 func (h *house) confirmed(action string) int {
 	families, err := h.metrics.Gather()
