@@ -80,6 +80,14 @@ func TestParseBad(t *testing.T) {
 	}
 }
 
+// An error stands where the value does.
+func TestErrorsHaveAPlace(t *testing.T) {
+	_, err := catalog.Parse("c.yaml", []byte("plans:\n  - {rank: 1, key: ..}\nstreams: []"))
+	assert.Equal(t, catalog.Errors{{
+		File: "c.yaml", Line: 2, Column: 20, Path: "plans[0].key", Problem: "cannot be .., which in a path is a step and no name",
+	}}, err)
+}
+
 // Every document in testdata/good, and the example that operators begin with, is read as the text file next to it says
 // (written by Format), the same each time.
 func TestParseGood(t *testing.T) {
@@ -141,6 +149,7 @@ func TestDefaults(t *testing.T) {
 	require.NotNil(t, p)
 	assert.Equal(t, policy.Plan{
 		Key: "one", OnLimit: policy.OnLimitReject, Refund: policy.OnEventVoid, Dispute: policy.OnEventHold,
+		Cancel: policy.OnCancelPeriodEnd,
 	}, *p)
 	s := c.Stream("abc")
 	require.NotNil(t, s)

@@ -85,7 +85,8 @@ func anyCatalog(t *rapid.T) *policy.Catalog {
 	isTag := func(s string) bool { return s != "[" && s != "]" }
 
 	c := &policy.Catalog{Plans: []policy.Plan{}, Streams: []policy.StreamPolicy{}, Prices: []policy.Price{}}
-	keys := rapid.SliceOfNDistinct(word, 0, 4, rapid.ID[string]).Draw(t, "plans")
+	named := func(s string) bool { return s != "." && s != ".." }
+	keys := rapid.SliceOfNDistinct(word.Filter(named), 0, 4, rapid.ID[string]).Draw(t, "plans")
 	for _, key := range keys {
 		c.Plans = append(c.Plans, policy.Plan{
 			Key: key, Rank: count.Draw(t, "rank"), MaxConcurrent: count.Draw(t, "max"), QuotaMinutes: count.Draw(t, "quota"),
@@ -93,12 +94,13 @@ func anyCatalog(t *rapid.T) *policy.Catalog {
 			Grace:   duration(0, "grace"),
 			Refund:  rapid.SampledFrom([]policy.OnEvent{"void", "keep"}).Draw(t, "refund"),
 			Dispute: rapid.SampledFrom([]policy.OnEvent{"hold", "void", "keep"}).Draw(t, "dispute"),
+			Cancel:  rapid.SampledFrom([]policy.OnCancel{"period_end", "now"}).Draw(t, "cancel"),
 			Tags:    words(word.Filter(isTag), "tags"),
 			Bounce:  rapid.Bool().Draw(t, "bounce"),
 		})
 	}
 	accesses := rapid.SampledFrom([]policy.Access{"public", "authenticated", "entitled", "closed"})
-	for _, match := range rapid.SliceOfNDistinct(pattern, 0, 4, rapid.ID[string]).Draw(t, "streams") {
+	for _, match := range rapid.SliceOfNDistinct(pattern.Filter(named), 0, 4, rapid.ID[string]).Draw(t, "streams") {
 		s := policy.StreamPolicy{
 			Match: match, Access: accesses.Draw(t, "access"), Tags: words(word.Filter(isTag), "tags"),
 			Preview: duration(0, "preview"), PreviewEvery: policy.Duration(24 * time.Hour),

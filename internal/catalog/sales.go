@@ -33,9 +33,12 @@ func (r *reader) plans(v value) []policy.Plan {
 
 // plan reads one plan.
 func (r *reader) plan(v value) (policy.Plan, map[string]value) {
-	p := policy.Plan{OnLimit: policy.OnLimitReject, Refund: policy.OnEventVoid, Dispute: policy.OnEventHold}
+	p := policy.Plan{
+		OnLimit: policy.OnLimitReject,
+		Refund:  policy.OnEventVoid, Dispute: policy.OnEventHold, Cancel: policy.OnCancelPeriodEnd,
+	}
 	given := r.object(v, fields{
-		"key":            r.word(&p.Key),
+		"key":            r.pathName(&p.Key, r.word),
 		"rank":           number(r, &p.Rank, maxCount),
 		"max_concurrent": number(r, &p.MaxConcurrent, maxCount),
 		"on_limit":       choice(r, &p.OnLimit, policy.OnLimitReject, policy.OnLimitKickOldest),
@@ -43,6 +46,7 @@ func (r *reader) plan(v value) (policy.Plan, map[string]value) {
 		"quota_minutes":  number(r, &p.QuotaMinutes, maxCount),
 		"refund":         choice(r, &p.Refund, policy.OnEventVoid, policy.OnEventKeep),
 		"dispute":        choice(r, &p.Dispute, policy.OnEventHold, policy.OnEventKeep, policy.OnEventVoid),
+		"cancel":         choice(r, &p.Cancel, policy.OnCancelPeriodEnd, policy.OnCancelNow),
 		"tags":           r.distinct(&p.Tags, r.tag),
 		"bounce":         r.truth(&p.Bounce),
 	}, need{"key", "write the plan's name, by which streams, prices and the API refer to it"})

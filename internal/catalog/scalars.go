@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -68,6 +69,28 @@ func (r *reader) word(dst *string) func(value) {
 			*dst = s
 		}
 	}
+}
+
+// pathName reads a name, with read, by which a path of the API can ask for what it names.
+func (r *reader) pathName(dst *string, read func(*string) func(value)) func(value) {
+	return func(v value) {
+		var s string
+		read(&s)(v)
+		if err := CheckPathName(s); err != nil {
+			r.fail(v, "%s", err)
+			return
+		}
+		*dst = s
+	}
+}
+
+// CheckPathName says why a name cannot stand in a path; nil when it can. Browsers, proxies and Go's own client take these
+// two for steps, and would ask about something else.
+func CheckPathName(name string) error {
+	if name == "." || name == ".." {
+		return errors.New("cannot be " + name + ", which in a path is a step and no name")
+	}
+	return nil
 }
 
 // textProblem says what keeps a text from being a name that can be seen and typed. It does not quote the text.

@@ -103,6 +103,7 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 
 		{"streams: []\nplans: [{}]", bad}, {"streams: []\nplans: [{key: 1}]", bad}, {"streams: []\nplans: [{key: a b}]", bad},
 		{"streams: []\nplans: [{key: a}, {key: a}]", parseOnly},
+		{"streams: []\nplans: [{key: .}]", bad}, {"streams: []\nplans: [{key: '..'}]", bad}, {"streams: []\nplans: [{key: ...}]", good},
 		{"streams: []\nplans: [{key: " + strings.Repeat("a", 128) + "}]", good},
 		{"streams: []\nplans: [{key: " + strings.Repeat("a", 129) + "}]", bad},
 		{plan("rank: 1"), good}, {plan("rank: -1"), bad}, {plan("rank: '1'"), bad}, {plan("rank: 1.5"), bad}, {plan("rnk: 1"), bad},
@@ -110,6 +111,8 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{plan("quota_minutes: 2147483647"), good}, {plan("quota_minutes: -1"), bad},
 		{plan("on_limit: kick_oldest"), good}, {plan("on_limit: kick"), bad},
 		{plan("refund: keep"), good}, {plan("refund: hold"), bad}, {plan("dispute: void"), good}, {plan("dispute: x"), bad},
+		{plan("cancel: now"), good}, {plan("cancel: period_end"), good}, {plan("cancel: keep"), bad}, {plan("cancel: ''"), bad},
+		{plan("cancel: null"), bad}, {plan("cancel: [now]"), bad}, {plan("cancel: Now"), bad},
 		{plan("grace: 0s"), good}, {plan("grace: 72h"), good}, {plan("grace: 1h30m"), good}, {plan("grace: 1.5d"), good},
 		{plan("grace: 250µs"), good}, {plan("grace: 72"), bad}, {plan("grace: '72'"), bad}, {plan("grace: -72h"), bad},
 		{plan("grace: 1d12h"), bad}, {plan("grace: Infd"), bad}, {plan("grace: 36501d"), parseOnly},
@@ -119,6 +122,7 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{plan("tags: ['']"), bad}, {plan(`tags: ["a\u200bb"]`), bad},
 
 		{"streams: [{match: a}]", bad}, {"streams: [{access: public}]", bad}, {match("movie"), good}, {match("''"), bad},
+		{match("."), bad}, {match(".."), bad}, {match("'...'"), good}, {match(".*"), good}, {match("..+a"), good},
 		{match("'*'"), good}, {match("live+*"), good}, {match("live+"), good}, {match("live+Ein Stück"), good},
 		{match("'*a'"), bad}, {match("a*b"), bad}, {match("a**"), bad}, {match("'live+ a'"), good}, {match("'live+a '"), bad},
 		{match("'live+a *'"), good}, {match(`"live+\u00a0a"`), bad}, {match("Movie"), bad}, {match("a b"), bad}, {match("a/b"), bad}, {match("+a"), bad},

@@ -42,7 +42,7 @@ func (r *reader) streams(v value) []policy.StreamPolicy {
 func (r *reader) stream(v value) (policy.StreamPolicy, map[string]value) {
 	s := policy.StreamPolicy{Publish: policy.PublishKey}
 	given := r.object(v, fields{
-		"match":           r.streamName(&s.Match, true),
+		"match":           r.pathName(&s.Match, r.pattern),
 		"access":          choice(r, &s.Access, accesses...),
 		"plans":           r.distinct(&s.Plans, r.planName),
 		"tags":            r.distinct(&s.Tags, r.tag),
@@ -138,6 +138,9 @@ func (r *reader) renditions(v value) map[string]string {
 	}
 	return renditions
 }
+
+// pattern reads a stream's name, or a pattern of names.
+func (r *reader) pattern(dst *string) func(value) { return r.streamName(dst, true) }
 
 // streamName reads a stream's name, or a pattern of names.
 func (r *reader) streamName(dst *string, pattern bool) func(value) {

@@ -50,6 +50,17 @@ const (
 	OnEventHold OnEvent = "hold"
 )
 
+// OnCancel says what a cancellation does to the time that is paid for.
+type OnCancel string
+
+// What a cancellation can do.
+const (
+	// OnCancelPeriodEnd keeps access until the period ends.
+	OnCancelPeriodEnd OnCancel = "period_end"
+	// OnCancelNow ends access at once.
+	OnCancelNow OnCancel = "now"
+)
+
 // Plan is what can be bought and what comes with it.
 type Plan struct {
 	Key string `json:"key"`
@@ -58,14 +69,17 @@ type Plan struct {
 	// MaxConcurrent is how many sessions a user may have open under the plan; 0: no limit.
 	MaxConcurrent int     `json:"max_concurrent,omitempty"`
 	OnLimit       OnLimit `json:"on_limit,omitempty"`
-	// Grace is how long the plan goes on after a failed renewal.
+	// Grace is how long the plan goes on after a renewal that failed, or of which nothing was heard when the period ended.
 	Grace Duration `json:"grace,omitzero"`
 	// QuotaMinutes is how many minutes a month (UTC) may be watched under the plan; 0: no limit.
 	QuotaMinutes int `json:"quota_minutes,omitempty"`
 	// Refund and Dispute say what these do to what the payment bought.
-	Refund  OnEvent  `json:"refund,omitempty"`
-	Dispute OnEvent  `json:"dispute,omitempty"`
-	Tags    []string `json:"tags,omitempty"`
+	Refund  OnEvent `json:"refund,omitempty"`
+	Dispute OnEvent `json:"dispute,omitempty"`
+	// Cancel says what a cancellation does to the time that is paid for. A catalog that was stored before there was this
+	// choice has it empty, which means [OnCancelPeriodEnd].
+	Cancel OnCancel `json:"cancel,omitempty"`
+	Tags   []string `json:"tags,omitempty"`
 	// Bounce: when the plan comes into force for a user who is watching another rendition than the plan's, the session is
 	// ended, so that its player comes back on its own rendition.
 	Bounce bool `json:"bounce,omitempty"`
@@ -148,7 +162,15 @@ type Catalog struct {
 	prefixes []*StreamPolicy // longest prefix first
 	// renditionOf are the policies that give a stream as a rendition of theirs.
 	renditionOf map[string][]*StreamPolicy
+	prices      map[priceName]*Price
+	sellers     map[sold][]*Price
 }
+
+// priceName is what a provider calls a price.
+type priceName struct{ provider, price string }
+
+// sold is what a provider's prices sell.
+type sold struct{ provider, plan, stream, tag string }
 
 // Index prepares the catalog for look-ups. It is called once, before the catalog is shared.
 func (c *Catalog) Index() {
@@ -173,10 +195,27 @@ func (c *Catalog) Index() {
 		}
 	}
 	slices.SortStableFunc(c.prefixes, func(a, b *StreamPolicy) int { return cmp.Compare(len(b.Match), len(a.Match)) })
+	c.prices = make(map[priceName]*Price, len(c.Prices))
+	c.sellers = make(map[sold][]*Price, len(c.Prices))
+	for i := range c.Prices {
+		p := &c.Prices[i]
+		c.prices[priceName{p.Provider, p.Price}] = p
+		thing := sold{p.Provider, p.Plan, p.Stream, p.Tag}
+		c.sellers[thing] = append(c.sellers[thing], p)
+	}
 }
 
 // Plan is the plan with this key; nil when there is none.
 func (c *Catalog) Plan(key string) *Plan { return c.plans[key] }
+
+// Price is the provider's price of this name; nil when there is none.
+func (c *Catalog) Price(provider, price string) *Price { return c.prices[priceName{provider, price}] }
+
+// PricesOf are the provider's prices that sell exactly this thing, of which one of plan, stream and tag is given, in the
+// catalog's order; nil when there is none. A stream is what the price names: live+a is not sold by a price of live+*.
+func (c *Catalog) PricesOf(provider string, plan, stream, tag string) []*Price {
+	return c.sellers[sold{provider, plan, stream, tag}]
+}
 
 // Stream is the policy that holds for a stream: the one of its very name, else the one with the longest matching
 // prefix; nil when there is none.

@@ -127,6 +127,50 @@ func TestCatalogIndex(t *testing.T) {
 	assert.Same(t, &c.Streams[0], c.Stream("vod"), "what is gone is found no more")
 }
 
+func TestCatalogFindsPrices(t *testing.T) {
+	c := &Catalog{Prices: []Price{
+		{Provider: "stripe", Price: "month", Plan: "gold"},
+		{Provider: "stripe", Price: "fight", Stream: "live+a"},
+		{Provider: "stripe", Price: "year", Plan: "gold"},
+		{Provider: "paddle", Price: "month", Plan: "gold"},
+		{Provider: "stripe", Price: "all", Stream: "live+*"},
+		{Provider: "stripe", Price: "sport", Tag: "gold"},
+	}}
+	assert.Nil(t, c.Price("stripe", "month"), "without an index nothing is found, so nothing is sold")
+	assert.Empty(t, c.PricesOf("stripe", "gold", "", ""))
+	for range 2 { // again after a change, as after the first time
+		c.Index()
+		for i := range c.Prices {
+			assert.Same(t, &c.Prices[i], c.Price(c.Prices[i].Provider, c.Prices[i].Price))
+		}
+		for _, name := range [][2]string{{"paddle", "fight"}, {"stripe", "Month"}, {"stripe", ""}, {"", "month"}, {"stripem", "onth"}, {"", ""}} {
+			assert.Nil(t, c.Price(name[0], name[1]), name)
+		}
+		for _, tt := range []struct {
+			provider, plan, stream, tag string
+			want                        []*Price
+		}{
+			{"stripe", "gold", "", "", []*Price{&c.Prices[0], &c.Prices[2]}},
+			{"paddle", "gold", "", "", []*Price{&c.Prices[3]}},
+			{"stripe", "", "live+a", "", []*Price{&c.Prices[1]}},
+			{"stripe", "", "live+*", "", []*Price{&c.Prices[4]}},
+			{"stripe", "", "", "gold", []*Price{&c.Prices[5]}},
+			{"stripe", "", "gold", "", nil},   // a plan is no stream
+			{"stripe", "", "live+b", "", nil}, // though the price of live+* is for it too
+			{"stripe", "gold", "live+a", "", nil},
+			{"stripe", "silver", "", "", nil},
+			{"events", "gold", "", "", nil},
+			{"stripe", "", "", "", nil},
+		} {
+			assert.Equal(t, tt.want, c.PricesOf(tt.provider, tt.plan, tt.stream, tt.tag), "%+v", tt)
+		}
+	}
+	c.Prices = c.Prices[3:]
+	c.Index()
+	assert.Nil(t, c.Price("stripe", "fight"), "what is gone is found no more")
+	assert.Empty(t, c.PricesOf("stripe", "gold", "", ""))
+}
+
 func TestMatchStreamIsAsTheOracleSays(t *testing.T) {
 	letters := rapid.StringOfN(rapid.SampledFrom([]rune("ab+*")), 0, 4, -1)
 	rapid.Check(t, func(t *rapid.T) {
