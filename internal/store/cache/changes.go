@@ -1,8 +1,6 @@
 package cache
 
 import (
-	"encoding/hex"
-
 	"authhook/internal/policy"
 	"authhook/internal/store"
 )
@@ -60,12 +58,12 @@ func (c *Cache) Changed(changes ...store.Change) {
 		case store.ChangeUser:
 			c.ChangedUser(change.Subject)
 		case store.ChangeCredential:
-			hash, err := hex.DecodeString(change.Subject)
-			if err != nil || len(hash) != len(policy.CredentialHash{}) {
+			hash, err := policy.ParseCredentialHash(change.Subject)
+			if err != nil {
 				c.DropAll() // a subject in a form that this version does not know
 				continue
 			}
-			c.ChangedCredential(policy.CredentialHash(hash))
+			c.ChangedCredential(hash)
 		case store.ChangeCatalog, store.ChangeAPIKey, store.ChangePayment, store.ChangeSession, store.ChangeSessionEnd:
 		default:
 			c.DropAll()
