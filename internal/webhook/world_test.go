@@ -1,7 +1,6 @@
 package webhook_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 
 	"authhook/internal/catalog"
 	"authhook/internal/credential"
+	"authhook/internal/logtest"
 	"authhook/internal/policy"
 	"authhook/internal/store"
 	"authhook/internal/store/cache"
@@ -50,7 +50,7 @@ type world struct {
 	metrics  *webhook.Metrics
 	handler  http.Handler
 	sessions *recorder
-	log      *syncBuffer
+	log      *logtest.Log
 }
 
 // recorder keeps what the edge says of sessions.
@@ -73,23 +73,6 @@ func (r *recorder) recorded() []policy.Session {
 	return append([]policy.Session(nil), r.all...)
 }
 
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 func newWorld(t *testing.T, o webhook.TriggerOptions, h webhook.HandlerOptions) *world {
 	t.Helper()
 	ctx := t.Context()
@@ -102,7 +85,7 @@ func newWorld(t *testing.T, o webhook.TriggerOptions, h webhook.HandlerOptions) 
 	_, _, err = db.ApplyCatalog(ctx, parsed, nil)
 	require.NoError(t, err)
 
-	w := &world{t: t, db: db, metrics: webhook.NewMetrics(), sessions: &recorder{}, log: &syncBuffer{}}
+	w := &world{t: t, db: db, metrics: webhook.NewMetrics(), sessions: &recorder{}, log: &logtest.Log{}}
 	w.cache = cache.New(db, cache.Options{})
 	t.Cleanup(w.cache.Close)
 	decider := policy.NewDecider(w.cache, db, db, policy.Options{})

@@ -1,7 +1,6 @@
 package admin_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -17,7 +16,9 @@ import (
 	"go.uber.org/goleak"
 
 	"authhook/client"
+	"authhook/internal/billing"
 	"authhook/internal/catalog"
+	"authhook/internal/logtest"
 	"authhook/internal/policy"
 	"authhook/internal/store"
 	"authhook/internal/store/postgres"
@@ -55,6 +56,9 @@ type testStore interface {
 	WriteSessions(context.Context, []policy.Session) error
 	EndSession(ctx context.Context, node, id string) error
 	PutPayment(context.Context, store.Payment) error
+	billing.Inbox
+	billing.Ledger
+	PruneEventBodies(ctx context.Context, receivedBefore time.Time) (int64, error)
 }
 
 // world is the API over a database, behind a server that holds every request and answer against the contract.
@@ -65,26 +69,9 @@ type world struct {
 	server   *httptest.Server
 	decider  *policy.Decider
 	options  admin.Options
-	log      *syncBuffer
+	log      *logtest.Log
 	mu       sync.Mutex
 	observed map[string]int
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // stores open a new database of each kind.
@@ -125,7 +112,7 @@ func newWorld(t *testing.T, db testStore, change ...func(*world)) *world {
 	_, _, err = db.ApplyCatalog(t.Context(), parsed, nil)
 	require.NoError(t, err)
 
-	w := &world{t: t, db: db, log: &syncBuffer{}, observed: map[string]int{}}
+	w := &world{t: t, db: db, log: &logtest.Log{}, observed: map[string]int{}}
 	w.decider = policy.NewDecider(db, db, db, policy.Options{})
 	w.decider.SetCatalog(parsed, nil)
 	log := slog.New(slog.NewTextHandler(w.log, nil))
