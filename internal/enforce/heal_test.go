@@ -74,10 +74,7 @@ func TestWhoStaysUnknownIsCountedAndNotChased(t *testing.T) {
 	await(t, p, misttest.Watching)
 	eventually(t, "it is counted", func() bool { return h.status("edge-1").Unguarded == 1 })
 	asked := told(m, "invalidate_sessions")["movie"]
-	for range 4 { // sweeps
-		before := h.status("edge-1").Listed
-		eventually(t, "it is looked at again", func() bool { return h.status("edge-1").Listed.After(before.Add(paced(4 * time.Second))) })
-	}
+	h.swept("edge-1", 4)
 	assert.Equal(t, asked, told(m, "invalidate_sessions")["movie"], "it is not asked about again")
 	assert.LessOrEqual(t, h.commands("invalidate_sessions"), 2, "once at the start, once because it was seen")
 	assert.Equal(t, misttest.Watching, p.State(), "and it is not ended")
@@ -90,8 +87,7 @@ func TestARestartedNodeIsNoticed(t *testing.T) {
 	m := w.mist("edge-1")
 	h := w.open(m, func(o *enforce.Options) { o.VanishedAfter = time.Hour }) // what its triggers say must do
 	limit(w, "gold", 1, policy.OnLimitReject)
-	key := w.user("alice")
-	w.entitle("alice", "gold", time.Time{})
+	key := goldKey(w, "alice")
 	first := m.Connect(misttest.Viewer{Stream: "live+fight", Token: key})
 	await(t, first, misttest.Watching)
 	id := first.SessionID()
@@ -113,8 +109,7 @@ func TestAVanishedSessionGivesUpItsPlace(t *testing.T) {
 	triggers := m.Triggers()
 	delete(triggers, "USER_END")
 	m.SetTriggers(triggers)
-	key := w.user("alice")
-	w.entitle("alice", "gold", time.Time{})
+	key := goldKey(w, "alice")
 	first := m.Connect(misttest.Viewer{Stream: "live+fight", Token: key})
 	await(t, first, misttest.Watching)
 	eventually(t, "it is known", func() bool { return h.status("edge-1").Open == 1 })
@@ -144,10 +139,7 @@ func TestAnOutageEndsNobody(t *testing.T) {
 	await(t, his, misttest.Denied)
 	another := watch(m, "live+fight", carol, 3)
 	await(t, another, misttest.Denied)
-	for range 3 {
-		before := h.status("edge-1").Listed
-		eventually(t, "it is swept", func() bool { return h.status("edge-1").Listed.After(before.Add(paced(4 * time.Second))) })
-	}
+	h.swept("edge-1", 3)
 	assert.Equal(t, misttest.Watching, hers.State(), "an outage is no verdict")
 	assert.Empty(t, told(m, "stop_sessid"), "nobody is ended")
 	w.away.Store(false)
@@ -252,10 +244,7 @@ func TestAKickedSessionIsEndedOnItsOwnNode(t *testing.T) {
 	one, two := w.mist("edge-1"), w.mist("edge-2")
 	w.open(one)
 	w.open(two)
-	limit(w, "gold", 1, policy.OnLimitKickOldest)
-	key := goldKey(w, "alice")
-	older := watch(one, "live+fight", key, 1)
-	await(t, older, misttest.Watching)
+	older, key := w.onlyPlace(one, policy.OnLimitKickOldest)
 	newer := watch(two, "live+fight", key, 2)
 	await(t, newer, misttest.Watching)
 	w.tell()

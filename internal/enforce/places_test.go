@@ -48,16 +48,33 @@ func (s outages) RenewLeases(ctx context.Context, node string, list []string, un
 	return s.Store.RenewLeases(ctx, node, list, until)
 }
 
+// onlyPlace has alice watch on a MistServer, with a key whose plan permits one session at a time.
+func (w *world) onlyPlace(m *misttest.Server, on policy.OnLimit) (p *misttest.Player, key string) {
+	w.t.Helper()
+	limit(w, "gold", 1, on)
+	key = goldKey(w, "alice")
+	p = watch(m, "live+fight", key, 1)
+	await(w.t, p, misttest.Watching)
+	return p, key
+}
+
+// twoDevices has alice watch on one device, and then on a second one, which takes the place of the first.
+func (w *world) twoDevices(m *misttest.Server) (older, newer *misttest.Player) {
+	w.t.Helper()
+	older, key := w.onlyPlace(m, policy.OnLimitKickOldest)
+	newer = watch(m, "live+fight", key, 2)
+	await(w.t, newer, misttest.Watching)
+	await(w.t, older, misttest.Denied)
+	return older, newer
+}
+
 // A place is kept for as long as its session runs, and not for as long as it was taken for.
 func TestAPlaceIsKeptWhileItsSessionRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	w.open(m, func(o *enforce.Options) { o.LeaseFor, o.RenewEvery = time.Second, 200*time.Millisecond })
-	limit(w, "gold", 1, policy.OnLimitReject)
-	key := goldKey(w, "alice")
-	first := watch(m, "live+fight", key, 1)
-	await(t, first, misttest.Watching)
+	first, key := w.onlyPlace(m, policy.OnLimitReject)
 	past(t, time.Now().Add(2500*time.Millisecond))
 	second := watch(m, "live+fight", key, 2)
 	await(t, second, misttest.Denied)
@@ -70,10 +87,7 @@ func TestAFreePlaceWakesWhoWaits(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m, unswept)
-	limit(w, "gold", 1, policy.OnLimitReject)
-	key := goldKey(w, "alice")
-	first := watch(m, "live+fight", key, 1)
-	await(t, first, misttest.Watching)
+	first, key := w.onlyPlace(m, policy.OnLimitReject)
 	second := watch(m, "live+fight", key, 2)
 	await(t, second, misttest.Denied)
 	first.Leave()
@@ -88,10 +102,7 @@ func TestAFreePlaceWakesNotEverybody(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m)
-	limit(w, "gold", 1, policy.OnLimitReject)
-	key := goldKey(w, "alice")
-	first := watch(m, "live+fight", key, 1)
-	await(t, first, misttest.Watching)
+	first, key := w.onlyPlace(m, policy.OnLimitReject)
 	others := make([]*misttest.Player, waiting)
 	for i := range others {
 		others[i] = watch(m, "live+fight", key, i+2)
@@ -134,10 +145,7 @@ func TestAnOutageCostsNobodyThePlace(t *testing.T) {
 	})
 	h.run()
 	h.guard(m)
-	limit(w, "gold", 1, policy.OnLimitReject)
-	key := goldKey(w, "alice")
-	first := watch(m, "live+fight", key, 1)
-	await(t, first, misttest.Watching)
+	first, key := w.onlyPlace(m, policy.OnLimitReject)
 	second := watch(m, "live+fight", key, 2)
 	await(t, second, misttest.Denied)
 	w.away.Store(true)
@@ -157,10 +165,7 @@ func TestAPlaceThatAnotherHasIsNotHeld(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m, func(o *enforce.Options) { o.SweepEvery, o.RenewEvery = time.Hour, time.Hour })
-	limit(w, "gold", 1, policy.OnLimitReject)
-	key := goldKey(w, "alice")
-	p := watch(m, "live+fight", key, 1)
-	await(t, p, misttest.Watching)
+	p, _ := w.onlyPlace(m, policy.OnLimitReject)
 	h.written()
 	now := time.Now() // another's, far away, and later than any time at which this place was to end
 	granted, _, err := w.db.AcquireLease(t.Context(), policy.Lease{
@@ -206,13 +211,7 @@ func TestARestartOfAuthhookDoesNotGiveAPlaceBack(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m)
-	limit(w, "gold", 1, policy.OnLimitKickOldest)
-	key := goldKey(w, "alice")
-	older := watch(m, "live+fight", key, 1)
-	await(t, older, misttest.Watching)
-	newer := watch(m, "live+fight", key, 2)
-	await(t, newer, misttest.Watching)
-	await(t, older, misttest.Denied)
+	older, newer := w.twoDevices(m)
 	eventually(t, "it is stored", func() bool { return w.stored("edge-1", older.SessionID()).State == policy.SessionDenied })
 	h.written()
 	require.Equal(t, misttest.Watching, newer.State())
@@ -240,13 +239,7 @@ func TestTwoDevicesDoNotTakeEachOthersPlaceByTurns(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m, func(o *enforce.Options) { o.KickedFor = 600 * time.Millisecond })
-	limit(w, "gold", 1, policy.OnLimitKickOldest)
-	key := goldKey(w, "alice")
-	older := watch(m, "live+fight", key, 1)
-	await(t, older, misttest.Watching)
-	newer := watch(m, "live+fight", key, 2)
-	await(t, newer, misttest.Watching)
-	await(t, older, misttest.Denied)
+	older, newer := w.twoDevices(m)
 	h.swept("edge-1", 8) // of half a second
 	undisturbed(t, newer, "it has the place")
 	newer.Leave()
@@ -263,10 +256,7 @@ func TestAPlaceOnANodeThatIsOnlyHeardOfIsFreeInTime(t *testing.T) {
 	h.guard(m)
 	h.guard(other) // its triggers come here, and nothing can be told to it
 	silent(other, "USER_END")
-	limit(w, "gold", 1, policy.OnLimitReject)
-	key := goldKey(w, "alice")
-	p := other.Connect(misttest.Viewer{Stream: "live+fight", Token: key, Address: host(1)})
-	await(t, p, misttest.Watching)
+	p, key := w.onlyPlace(other, policy.OnLimitReject)
 	p.Leave()
 	second := watch(m, "live+fight", key, 2)
 	await(t, second, misttest.Watching)
