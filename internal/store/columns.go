@@ -50,6 +50,9 @@ func clampTime(t time.Time) time.Time {
 	return t
 }
 
+// SameMoment says whether two moments are the same once they are stored.
+func SameMoment(a, b time.Time) bool { return a.Truncate(time.Microsecond).Equal(b.Truncate(time.Microsecond)) }
+
 // clean makes text of any bytes that both databases can hold, no longer than most.
 func clean(s string, most int) string {
 	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 && len(s) <= most {

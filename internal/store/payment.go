@@ -9,6 +9,12 @@ type PaymentStatus string
 const (
 	PaymentSucceeded PaymentStatus = "succeeded"
 	PaymentFailed    PaymentStatus = "failed"
+	// PaymentPending: it is under way.
+	PaymentPending PaymentStatus = "pending"
+	// PaymentRefunded: all of it was paid back.
+	PaymentRefunded PaymentStatus = "refunded"
+	// PaymentDisputed: its payer's bank took or takes it back; the reason says how that stands.
+	PaymentDisputed PaymentStatus = "disputed"
 	// PaymentRefused: it was made, and does not pay for what it claims to: the amount or the currency is not the price's.
 	PaymentRefused PaymentStatus = "refused"
 )
