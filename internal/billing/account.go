@@ -111,29 +111,53 @@ func (a *account) gather(records []Record) {
 		if p.Payment == nil {
 			p.Payment = &Payment{}
 		}
+		if said := p.principal.Payment; said != nil {
+			whole := *p.Payment
+			whole.Terms = said.Terms
+			p.Payment = &whole
+		}
 		if p.Subscription != nil {
 			a.paidFor[p.Subscription.Value] = append(a.paidFor[p.Subscription.Value], p)
 		}
 	}
 }
 
-// saysMore says whether a record, rather than another of the same payment, says what was paid: the one whose terms hold,
-// else one that says what became of it.
+// saysMore says whether a record, rather than another of the same payment, says what was paid and what for: one that names a
+// plan, a stream or a tag, as the operator's own system wrote it; else one that names a price; else one that says at least
+// what became of it. Of two that say as much, the later word holds.
 func (r *Record) saysMore(than *Record) bool {
-	terms := func(r *Record) *Said[Terms] {
-		if r.Payment == nil {
-			return nil
-		}
-		return r.Payment.Terms
+	mine, theirs := r.Payment, than.Payment
+	if n := cmp.Compare(mine.clarity(), theirs.clarity()); n != 0 || mine.clarity() < onlyAmount {
+		return n > 0
 	}
-	mine, theirs := terms(r), terms(than)
-	if mine != nil && theirs != nil {
-		return later(theirs, mine, compareJSON) == mine
+	return later(theirs.Terms, mine.Terms, compareJSON) == mine.Terms
+}
+
+// How much a payment's record says of what was paid for.
+const (
+	nothing = iota
+	onlyOutcome
+	onlyAmount
+	aPrice
+	aThing
+)
+
+func (p *Payment) clarity() int {
+	switch {
+	case p == nil:
+		return nothing
+	case p.Terms == nil && p.told():
+		return onlyOutcome
+	case p.Terms == nil:
+		return nothing
 	}
-	if mine != nil || theirs != nil {
-		return mine != nil
+	switch t := p.Terms.Value; {
+	case t.Plan != "" || t.Stream != "" || t.Tag != "":
+		return aThing
+	case t.Price != "":
+		return aPrice
 	}
-	return r.Payment.told() && !than.Payment.told()
+	return onlyAmount
 }
 
 // told says whether it is known what became of a payment.

@@ -149,6 +149,7 @@ func TestRights(t *testing.T) {
 		"a stream that has no price":   {"tv", []Record{paid(day(0), "p", Terms{Amount: 1, Currency: "usd", Stream: "tv"})}, answers{1: entitled}},
 		"a price for something else":   {"live+fight", []Record{paid(day(0), "p", Terms{Amount: 1000, Currency: "usd", Price: "p-gold", Stream: "live+fight"})}, answers{1: required}},
 		"two things at once":           {"tv", []Record{paid(day(0), "p", Terms{Plan: "gold", Tag: "sport"})}, answers{1: required}},
+		"a checkout and its invoice":   {"arena", []Record{paid(day(0), "cs", Terms{Amount: 5, Currency: "usd", Tag: "sport"}).alias("in"), paid(day(0.1), "in", Terms{Amount: 5, Currency: "usd", Price: "p-none"})}, answers{1: entitled, 2.01: expired}},
 		"a test":                       {"tv", []Record{paid(day(0), "p", gold), {Kind: KindPayment, ID: "p", Refused: "a test"}}, answers{1: required}},
 
 		"a full refund":                  {"tv", []Record{paid(day(0), "p", gold), refund("p", 1000)}, answers{1: required}},
