@@ -53,7 +53,9 @@ type payment struct {
 	Record
 	// principal is the record that says what was paid: what was bought follows from it.
 	principal *Record
-	disputes  []*Record
+	// refunds are what was paid back under all of its ids.
+	refunds  int64
+	disputes []*Record
 }
 
 func newAccount(provider string, records []Record) *account {
@@ -103,6 +105,9 @@ func (a *account) gather(records []Record) {
 			}
 		}
 		p.ids = append(p.ids, r.ID)
+		if r.Payment != nil { // each id's refunds are its own: together they may be all that was paid
+			p.refunds += r.Payment.Refunded
+		}
 	}
 	for id := range same {
 		a.paymentOf[id] = of[same.root(id)]

@@ -145,8 +145,7 @@ func (p *payment) refunded() bool {
 	if p.Payment.RefundedFully {
 		return true
 	}
-	return p.Payment.Refunded > 0 && p.Payment.Terms != nil && p.Payment.Terms.Value.Amount > 0 &&
-		p.Payment.Refunded >= p.Payment.Terms.Value.Amount
+	return p.Payment.Terms != nil && p.Payment.Terms.Value.Amount > 0 && p.refunds >= p.Payment.Terms.Value.Amount
 }
 
 // subscription derives what a subscription's state grants.
@@ -260,10 +259,12 @@ func (d *derivation) lastVoid(payments []*payment, plan *policy.Plan) bool {
 	return last != nil && d.void(last, plan)
 }
 
-// lastPaid is when a payment last succeeded; zero when none did.
+// lastPaid is when a payment for a period last succeeded; zero when none did.
 func lastPaid(payments []*payment) (at time.Time) {
 	for _, p := range payments {
-		at = latest(at, p.Payment.Succeeded)
+		if !p.Payment.Partial && p.Refused == "" {
+			at = latest(at, p.Payment.Succeeded)
+		}
 	}
 	return at
 }
@@ -278,10 +279,10 @@ func paidUntil(payments []*payment) (until time.Time) {
 	return until
 }
 
-// firstFailure is when the first payment after a moment failed that has not succeeded since; zero when none did.
+// firstFailure is when the first payment for a period after a moment failed that has not succeeded since; zero when none did.
 func firstFailure(payments []*payment, after time.Time) (at time.Time) {
 	for _, p := range payments {
-		if p.Payment.Succeeded.IsZero() && p.Payment.Failed.After(after) && p.Refused == "" {
+		if p.Payment.Succeeded.IsZero() && p.Payment.Failed.After(after) && !p.Payment.Partial && p.Refused == "" {
 			at = earliest(at, p.Payment.Failed)
 		}
 	}
@@ -486,7 +487,7 @@ func (d *derivation) report() {
 		}
 		p := d.paymentOf[r.ID]
 		row := store.Payment{
-			Provider: d.provider, ID: r.ID, User: d.userOfPayment(p), Refunded: p.Payment.Refunded,
+			Provider: d.provider, ID: r.ID, User: d.userOfPayment(p), Refunded: p.refunds,
 			Status: store.PaymentPending, At: r.Payment.Pending,
 		}
 		if p.Subscription != nil {

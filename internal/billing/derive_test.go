@@ -119,6 +119,12 @@ func renewalFailed(at time.Time, id string) Record {
 	return Record{Kind: KindPayment, ID: id, Payment: &Payment{Failed: at}}.of("s")
 }
 
+// extra makes a payment one of something within a period.
+func extra(r Record) Record {
+	r.Payment.Partial = true
+	return r
+}
+
 func TestRights(t *testing.T) {
 	const (
 		entitled, grace, required, expired = policy.Entitled, policy.Grace, policy.PaymentRequired, policy.EntitlementExpired
@@ -152,11 +158,13 @@ func TestRights(t *testing.T) {
 		"a checkout and its invoice":   {"arena", []Record{paid(day(0), "cs", Terms{Amount: 5, Currency: "usd", Tag: "sport"}).alias("in"), paid(day(0.1), "in", Terms{Amount: 5, Currency: "usd", Price: "p-none"})}, answers{1: entitled, 2.01: expired}},
 		"a test":                       {"tv", []Record{paid(day(0), "p", gold), {Kind: KindPayment, ID: "p", Refused: "a test"}}, answers{1: required}},
 
-		"a full refund":                  {"tv", []Record{paid(day(0), "p", gold), refund("p", 1000)}, answers{1: required}},
-		"a partial refund":               {"tv", []Record{paid(day(0), "p", gold), refund("p", 999)}, answers{1: entitled}},
-		"a refund by another id":         {"tv", []Record{paid(day(0), "p", gold).alias("pi"), {Kind: KindPayment, ID: "ch", Aliases: []string{"pi"}, Payment: &Payment{RefundedFully: true}}}, answers{1: required}},
-		"a refund that the plan keeps":   {"tv", []Record{paid(day(0), "p", Terms{Amount: 5, Plan: "keeper"}), refund("p", 5)}, answers{1: entitled}},
-		"a refund of the payment before": {"tv", []Record{paid(day(0), "p", gold), paid(day(29), "q", Terms{Amount: 1000, Currency: "usd", Price: "p-gold", Until: day(60)}), refund("p", 1000)}, answers{31: entitled, 60: expired}},
+		"a full refund":                   {"tv", []Record{paid(day(0), "p", gold), refund("p", 1000)}, answers{1: required}},
+		"a partial refund":                {"tv", []Record{paid(day(0), "p", gold), refund("p", 999)}, answers{1: entitled}},
+		"a refund by another id":          {"tv", []Record{paid(day(0), "p", gold).alias("pi"), {Kind: KindPayment, ID: "ch", Aliases: []string{"pi"}, Payment: &Payment{RefundedFully: true}}}, answers{1: required}},
+		"refunds that make up a full one": {"tv", []Record{paid(day(0), "p", gold), refund("adj_1", 400).alias("p"), refund("adj_2", 600).alias("p")}, answers{1: required}},
+		"refunds that do not":             {"tv", []Record{paid(day(0), "p", gold), refund("adj_1", 400).alias("p"), refund("adj_2", 599).alias("p")}, answers{1: entitled}},
+		"a refund that the plan keeps":    {"tv", []Record{paid(day(0), "p", Terms{Amount: 5, Plan: "keeper"}), refund("p", 5)}, answers{1: entitled}},
+		"a refund of the payment before":  {"tv", []Record{paid(day(0), "p", gold), paid(day(29), "q", Terms{Amount: 1000, Currency: "usd", Price: "p-gold", Until: day(60)}), refund("p", 1000)}, answers{31: entitled, 60: expired}},
 
 		"a dispute":                      {"tv", []Record{paid(day(0), "p", gold), disputed(day(1), "p")}, answers{2: policy.OnHold}},
 		"a dispute holds everything":     {"arena", []Record{paid(day(0), "p", gold), paid(day(0), "q", Terms{Tag: "sport"}), disputed(day(1), "p")}, answers{1.5: policy.OnHold}},
@@ -192,6 +200,8 @@ func TestRights(t *testing.T) {
 		"past due, a year after another":       {"tv", []Record{state(day(30), PastDue, "p-gold", day(60)).Join(state(day(365), PastDue, "p-gold", day(390))), renewal(day(31), "in")}, answers{366: grace, 368: expired}},
 		"past due since a payment failed":      {"tv", []Record{state(day(31), PastDue, "p-gold", day(60)), renewalFailed(day(30), "in")}, answers{32: grace, 33: expired}},
 		"past due, and paid":                   {"tv", []Record{state(day(30), PastDue, "p-gold", day(60)), renewalFailed(day(30), "in"), renewal(day(31), "in")}, answers{40: entitled, 60: grace}},
+		"past due, and something else paid":    {"tv", []Record{state(day(30), PastDue, "p-gold", day(60)), extra(renewal(day(31), "in"))}, answers{32: grace, 33: expired}},
+		"active, and something else failed":    {"tv", []Record{state(day(0), Active, "p-gold", day(30)), extra(renewalFailed(day(1), "in"))}, answers{29: entitled, 30: grace, 33: expired}},
 		"active, and a payment failed since":   {"tv", []Record{state(day(30), Active, "p-gold", day(30)), renewalFailed(day(30.5), "in")}, answers{31: grace, 33.5: expired}},
 		"active since a payment failed":        {"tv", []Record{state(day(31), Active, "p-gold", day(60)), renewalFailed(day(30), "in")}, answers{40: entitled}},
 		"the last renewal refunded":            {"tv", []Record{state(day(0), Active, "p-gold", day(30)), renewal(day(0), "in").alias("ch"), {Kind: KindPayment, ID: "ch", Payment: &Payment{RefundedFully: true}}}, answers{1: required}},

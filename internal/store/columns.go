@@ -51,7 +51,9 @@ func clampTime(t time.Time) time.Time {
 }
 
 // SameMoment says whether two moments are the same once they are stored.
-func SameMoment(a, b time.Time) bool { return a.Truncate(time.Microsecond).Equal(b.Truncate(time.Microsecond)) }
+func SameMoment(a, b time.Time) bool {
+	return a.Truncate(time.Microsecond).Equal(b.Truncate(time.Microsecond))
+}
 
 // clean makes text of any bytes that both databases can hold, no longer than most.
 func clean(s string, most int) string {
