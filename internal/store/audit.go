@@ -31,6 +31,7 @@ const (
 	ActionCredentialAdd     Action = "credential.add"
 	ActionCredentialRevoke  Action = "credential.revoke"
 	ActionEntitlementAdd    Action = "entitlement.add"
+	ActionEntitlementChange Action = "entitlement.change"
 	ActionEntitlementRemove Action = "entitlement.remove"
 	ActionHoldAdd           Action = "hold.add"
 	ActionHoldRemove        Action = "hold.remove"

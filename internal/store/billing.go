@@ -41,7 +41,7 @@ type BillingEvent struct {
 	Reason       string    // why it is in its state, where that needs saying
 	Tries        int       // how often applying it failed
 	Next         time.Time // when it is to be applied, or tried again; zero when it is not
-	Applied      time.Time // when it last was applied; zero when it never was
+	Applied      time.Time // when it last was applied, whatever it came to; zero when it never was
 	User         string    // whom it turned out to be about; empty while that is not known
 	Subject      string    // the record that it is about, kind/id; empty until it was applied
 }
@@ -79,17 +79,21 @@ type BillingAccount struct {
 
 // BillingEffect is what an event leaves behind, all in one transaction.
 type BillingEffect struct {
-	// State, Reason, User and Subject are the event's from now on.
+	// State, Reason, User and Subject are the event's from now on. It is not to be applied again: the state is neither received
+	// nor failed. One that is unlinked waits in the account for a user.
 	State         EventState
 	Reason        string
 	User, Subject string
-	// Names are all that the account is known by, and is found by from now on.
+	// Names are all that the account is known by, and is found by from now on. Those that were known stay, whatever is said here;
+	// where one leads to another account, the two are one, and the fold is asked again.
 	Names []string
-	// Records are those that are new or others than before.
+	// Records are those that are new or others than before. A record belongs to one account: what names it must be among the
+	// names, so that its account is found.
 	Records []BillingRecord
 	// Add, Change and Remove are entitlements that begin, become others (found by their id) and end; AddHolds and
-	// RemoveHolds the same of holds. A user who does not exist is made, active. Ids of new ones are given by the store where
-	// they are empty.
+	// RemoveHolds the same of holds. What changes or ends must be the account's, and the origin of what begins a record of
+	// it, new ones included. A user who does not exist is made, active. Ids of new ones are given by the store where they are
+	// empty.
 	Add, Change, Remove   []OwnedEntitlement
 	AddHolds, RemoveHolds []OwnedHold
 	// Payments are put in place of what was known of them.

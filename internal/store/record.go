@@ -95,6 +95,15 @@ func EntitlementAdded(user string, e policy.Entitlement) Record {
 	return entitlement(ActionEntitlementAdd, user, e)
 }
 
+// EntitlementChanged records that a right that follows from a billing record became another, and may have become another user's.
+func EntitlementChanged(old, o OwnedEntitlement) Record {
+	r := entitlement(ActionEntitlementChange, o.User, o.Entitlement)
+	if old.User != o.User {
+		r.Changes = append([]Change{{Kind: ChangeUser, Subject: old.User}}, r.Changes...)
+	}
+	return r
+}
+
 // EntitlementRemoved records what right was taken from a user.
 func EntitlementRemoved(user string, e policy.Entitlement) Record {
 	return entitlement(ActionEntitlementRemove, user, e)

@@ -44,12 +44,16 @@ SELECT count(*) FROM dropped`
 // transaction: from here to the commit every other writer of facts waits, which is what makes the numbers follow the order
 // of the commits.
 func (s *Store) record(ctx context.Context, tx pgx.Tx, r store.Record) error {
+	_, err := tx.Exec(ctx, sqlRecord, s.recordArgs(ctx, r)...)
+	return err
+}
+
+func (s *Store) recordArgs(ctx context.Context, r store.Record) []any {
 	kinds, subjects := make([]string, len(r.Changes)), make([]string, len(r.Changes))
 	for i, c := range r.Changes {
 		kinds[i], subjects[i] = string(c.Kind), c.Subject
 	}
-	_, err := tx.Exec(ctx, sqlRecord, s.Now(), kinds, subjects, store.ActorOf(ctx), string(r.Action), r.Subject, r.Detail)
-	return err
+	return []any{s.Now(), kinds, subjects, store.ActorOf(ctx), string(r.Action), r.Subject, r.Detail}
 }
 
 // Audit is who changed what, newest first.

@@ -11,8 +11,8 @@ import (
 
 const (
 	sqlAddEntitlement = `
-INSERT INTO entitlements (id, user_id, plan, stream, tag, from_at, until_at, grace_from, source, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+INSERT INTO entitlements (id, user_id, plan, stream, tag, from_at, until_at, grace_from, source, created_at, origin)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 
 	// The columns are those of store.StoredRow.
 	sqlEntitlementColumns = `4, id, plan, stream, tag, source, false, false, from_at, until_at, grace_from, 0::bigint, user_id,
@@ -36,7 +36,7 @@ func (s *Store) AddEntitlement(ctx context.Context, user string, e policy.Entitl
 	}
 	err := s.write(ctx, "add an entitlement", func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, sqlAddEntitlement, e.ID, user, e.Plan, e.Stream, e.Tag, stamp(e.From), stamp(e.Until),
-			stamp(e.GraceFrom), e.Source, s.Now())
+			stamp(e.GraceFrom), e.Source, s.Now(), "")
 		if err != nil {
 			return err
 		}

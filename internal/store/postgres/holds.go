@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	sqlAddHold = `INSERT INTO holds (id, user_id, kind, ref, from_at, created_at) VALUES ($1, $2, $3, $4, $5, $6)`
+	sqlAddHold = `
+INSERT INTO holds (id, user_id, kind, ref, from_at, created_at, origin) VALUES ($1, $2, $3, $4, $5, $6, $7)`
 
 	// The columns are those of store.StoredRow.
 	sqlHoldColumns = `5, id, kind, ref, '', '', false, false, from_at, NULL::timestamptz, NULL::timestamptz, 0::bigint, user_id,
@@ -32,7 +33,7 @@ func (s *Store) AddHold(ctx context.Context, user string, h policy.Hold) (string
 		h.ID = store.NewID("hold")
 	}
 	err := s.write(ctx, "add a hold", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, sqlAddHold, h.ID, user, h.Kind, h.Ref, stamp(h.From), s.Now()); err != nil {
+		if _, err := tx.Exec(ctx, sqlAddHold, h.ID, user, h.Kind, h.Ref, stamp(h.From), s.Now(), ""); err != nil {
 			return err
 		}
 		return s.record(ctx, tx, store.HoldAdded(user, h))

@@ -9,8 +9,8 @@ import (
 
 const (
 	sqlAddEntitlement = `
-INSERT INTO entitlements (id, user_id, plan, stream, tag, from_at, until_at, grace_from, source, created_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`
+INSERT INTO entitlements (id, user_id, plan, stream, tag, from_at, until_at, grace_from, source, created_at, origin)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)`
 
 	// The columns are those of store.StoredRow.
 	sqlEntitlementColumns = `4, id, plan, stream, tag, source, 0, 0, from_at, until_at, grace_from, 0, user_id, created_at, NULL`
@@ -33,7 +33,7 @@ func (s *Store) AddEntitlement(ctx context.Context, user string, e policy.Entitl
 	}
 	err := s.write(ctx, "add an entitlement", func(t *tx) error {
 		_, err := t.exec(sqlAddEntitlement, e.ID, user, e.Plan, e.Stream, e.Tag, micros(e.From), micros(e.Until),
-			micros(e.GraceFrom), e.Source, micros(s.Now()))
+			micros(e.GraceFrom), e.Source, micros(s.Now()), "")
 		if err != nil {
 			return err
 		}

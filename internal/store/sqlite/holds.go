@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	sqlAddHold = `INSERT INTO holds (id, user_id, kind, ref, from_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`
+	sqlAddHold = `
+INSERT INTO holds (id, user_id, kind, ref, from_at, created_at, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)`
 
 	// The columns are those of store.StoredRow.
 	sqlHoldColumns = `5, id, kind, ref, '', '', 0, 0, from_at, NULL, NULL, 0, user_id, created_at, NULL`
@@ -29,7 +30,7 @@ func (s *Store) AddHold(ctx context.Context, user string, h policy.Hold) (string
 		h.ID = store.NewID("hold")
 	}
 	err := s.write(ctx, "add a hold", func(t *tx) error {
-		if _, err := t.exec(sqlAddHold, h.ID, user, h.Kind, h.Ref, micros(h.From), micros(s.Now())); err != nil {
+		if _, err := t.exec(sqlAddHold, h.ID, user, h.Kind, h.Ref, micros(h.From), micros(s.Now()), ""); err != nil {
 			return err
 		}
 		return t.record(store.HoldAdded(user, h))

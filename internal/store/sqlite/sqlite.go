@@ -42,13 +42,14 @@ type Store struct {
 	// before the store is used.
 	Now func() time.Time
 
-	readers *pool
-	writer  *pool
-	turn    chan struct{} // held by whoever writes
-	conn    *sql.Conn     // the writer's
-	closed  atomic.Bool
-	path    string
-	file    os.FileInfo // what stood at the path when it was opened
+	readers  *pool
+	writer   *pool
+	turn     chan struct{} // held by whoever writes
+	conn     *sql.Conn     // the writer's
+	receipts receipts
+	closed   atomic.Bool
+	path     string
+	file     os.FileInfo // what stood at the path when it was opened
 }
 
 // Path is the file that a URL such as sqlite:authhook.db or sqlite:///var/lib/authhook.db names. A path stays as it is.
@@ -66,7 +67,8 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	s := &Store{Now: time.Now, turn: make(chan struct{}, 1), path: path, file: file}
+	s := &Store{Now: time.Now, turn: make(chan struct{}, 1), path: path, file: file,
+		receipts: receipts{lead: make(chan struct{}, 1)}}
 	if s.writer, err = openPool(path, 1, busyReader, "journal_mode(WAL)", "foreign_keys(1)"); err != nil {
 		return nil, openError(path, err)
 	}

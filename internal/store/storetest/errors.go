@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // Calls are one call of each kind, to see how they fail.
 func Calls(s Store) map[string]func(context.Context) error {
-	return map[string]func(context.Context) error{
+	calls := map[string]func(context.Context) error{
 		"Ping": s.Ping,
 		"FactsByCredential": func(ctx context.Context) error {
 			_, _, err := s.FactsByCredential(ctx, policy.HashKey("ak_1"))
@@ -81,6 +82,8 @@ func Calls(s Store) map[string]func(context.Context) error {
 			return err
 		},
 	}
+	maps.Copy(calls, billingCalls(s))
+	return calls
 }
 
 func testErrors(t *testing.T, database func(testing.TB) Open) {

@@ -53,6 +53,18 @@ type Store interface {
 	Payment(ctx context.Context, provider, id string) (store.Payment, error)
 	Payments(ctx context.Context, f store.PaymentFilter) ([]store.Payment, error)
 
+	ReceiveEvent(ctx context.Context, e store.BillingEvent) (fresh bool, err error)
+	DueEvents(ctx context.Context, now time.Time, limit int) ([]store.BillingEvent, error)
+	ApplyEvent(ctx context.Context, number int64, names []string, dry bool,
+		fold func(*store.BillingAccount) (*store.BillingEffect, error)) error
+	FailEvent(ctx context.Context, number int64, state store.EventState, reason string, next time.Time) error
+	BillingEvent(ctx context.Context, number int64) (store.BillingEvent, error)
+	BillingEvents(ctx context.Context, f store.EventFilter) ([]store.BillingEvent, error)
+	ReplayEvent(ctx context.Context, number int64, now time.Time) error
+	ReplayEvents(ctx context.Context, f store.EventFilter, now time.Time) (int64, error)
+	EventCounts(ctx context.Context) (map[store.EventState]int64, error)
+	PruneEventBodies(ctx context.Context, receivedBefore time.Time) (int64, error)
+
 	ApplyCatalog(ctx context.Context, c *policy.Catalog, ifVersion *int64) (version int64, changed bool, err error)
 	Catalog(ctx context.Context) (*policy.Catalog, error)
 
@@ -95,6 +107,13 @@ func Run(t *testing.T, database func(t testing.TB) Open) {
 		{"Pages", testPages},
 		{"APIKeys", testAPIKeys},
 		{"Payments", testPayments},
+		{"ReceiveEvent", testReceiveEvent},
+		{"DueEvents", testDueEvents},
+		{"ApplyEvent", testApplyEvent},
+		{"ApplyEventRace", testApplyEventRace},
+		{"ApplyEventAmong", testApplyEventAmong},
+		{"ReplayEvents", testReplayEvents},
+		{"BillingEvents", testBillingEvents},
 		{"Audit", testAudit},
 		{"Facts", testFacts},
 		{"Catalog", testCatalog},
