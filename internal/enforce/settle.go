@@ -366,15 +366,18 @@ func (e *Enforcer) takeOver(s *session, v *policy.Verdict) {
 	if user == "" {
 		user = s.User
 	}
+	metered := v.Metered
 	if s.State == policy.SessionOpen && !v.Allow {
-		plan = s.Plan // it is what was watched under, which its end will be counted for
+		plan, metered = s.Plan, s.Metered // it is what was watched under, which its end will be counted for
 	}
-	same := s.Reason == v.Reason && s.Plan == plan && s.User == user && s.Until.Equal(v.Until) && slices.Equal(s.Tags, v.Tags)
+	// What is written changes the facts of a metered session's user, who is decided about again for it: writing what is known
+	// already would not end.
+	same := s.Reason == v.Reason && s.Plan == plan && s.User == user && s.Metered == metered && s.Until.Equal(v.Until) && slices.Equal(s.Tags, v.Tags)
 	if same {
 		return
 	}
 	e.amend(s, func() {
-		s.Reason, s.Plan, s.User, s.Until, s.Tags, s.PreviewFrom = v.Reason, plan, user, v.Until, v.Tags, v.PreviewFrom
+		s.Reason, s.Plan, s.User, s.Until, s.Tags, s.PreviewFrom, s.Metered = v.Reason, plan, user, v.Until, v.Tags, v.PreviewFrom, metered
 		s.Decided = time.Now()
 	})
 	e.writer.Record(s.Session)

@@ -22,6 +22,9 @@ func BenchmarkDecide(b *testing.B) {
 		{"public", with(access(AccessPublic), nobody)},
 		{"claims", with(subscribed, presented(Presented{Claims: claims}))},
 		{"denied", with(has(Entitlement{ID: "e1", Plan: "gold", From: in(-30 * day), Until: in(-day)}))},
+		// Where a plan without a quota is in force as well, the quota of the other never matters.
+		{"metered", with(plan("metered"), used(20*time.Minute), running(in(-time.Minute), in(-time.Second)))},
+		{"metered in vain", with(plan("metered"), subscribed, used(20*time.Minute), running(in(-time.Minute), in(-time.Second)))},
 	} {
 		w := newWorld(c.changes...)
 		b.Run(c.name, func(b *testing.B) {

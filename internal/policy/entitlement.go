@@ -18,6 +18,9 @@ func (q *question) entitled() bool {
 		if q.explaining {
 			e := best.entitlement
 			q.find("%s of %s covers it until %s", e.ID, e.Source, describeTime(best.until(), "ever"))
+			if best.plan != nil && best.plan.QuotaMinutes > 0 {
+				q.detail += "; " + q.describeUse(best.plan)
+			}
 		}
 		if best.plan != nil {
 			q.decision.Plan = best.plan.Key
@@ -27,7 +30,7 @@ func (q *question) entitled() bool {
 	}
 	if exhausted != nil {
 		if q.explaining {
-			q.find("%s of the %d minutes of plan %s are used this month", q.f.User.Used, exhausted.QuotaMinutes, exhausted.Key)
+			q.find("%s", q.describeUse(exhausted))
 		}
 		q.decision.Plan = exhausted.Key
 		return q.deny(QuotaExhausted)
@@ -131,11 +134,6 @@ func (e *Entitlement) standing(plan *Plan, at time.Time) standing {
 	default:
 		return over
 	}
-}
-
-func (q *question) quotaExhausted(p *Plan) bool {
-	return p != nil && p.QuotaMinutes > 0 && q.f.User.UsedMonth.Equal(monthOf(q.at)) &&
-		q.f.User.Used >= time.Duration(p.QuotaMinutes)*time.Minute
 }
 
 // notCovered is why no entitlement covers the stream: one is still to come, one has ended, or there never was one.

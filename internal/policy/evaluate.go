@@ -18,6 +18,7 @@ func Evaluate(r *Request, f *Facts, at time.Time) Decision {
 	q := questions.Get().(*question)
 	*q = question{r: r, f: f, at: at}
 	d := q.judge()
+	d.Metered = q.metered()
 	d.Until = q.nextChange(&d)
 	*q = question{}
 	questions.Put(q)
@@ -32,6 +33,7 @@ func Explain(r *Request, f *Facts, at time.Time) (Decision, []Finding) {
 	q := question{r: r, f: f, at: at, explaining: true}
 	d := q.judge()
 	q.explaining = false
+	d.Metered = q.metered()
 	d.Until = q.nextChange(&d)
 	return d, q.findings
 }
@@ -45,6 +47,10 @@ type question struct {
 	stream   *StreamPolicy
 	access   Access // the stream's access at this moment
 	decision Decision
+
+	// suppose and quotasUntil serve to find when running sessions use up a quota: see quota.go.
+	suppose     supposed
+	quotasUntil time.Time
 
 	explaining bool
 	findings   []Finding

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -164,6 +165,13 @@ func TestFindings(t *testing.T) {
 		{"entitlement", "deny: e1 ended at 2026-03-10T12:00:00Z", with(gold(never, noon))},
 		{"entitlement", "deny: e1 begins at 2026-03-10T13:00:00Z", with(gold(in(time.Hour), never))},
 		{"entitlement", "deny: 1h0m0s of the 60 minutes of plan metered are used this month", with(plan("metered"), used(time.Hour))},
+		{"entitlement", "deny: 1h0m0s of the 60 minutes of plan metered are used this month, 2 running sessions included",
+			with(plan("metered"), used(40*time.Minute), running(in(-11*time.Minute), in(-9*time.Minute)))},
+		{"entitlement", "allow: e-metered of  covers it until ever; 41m30s of the 60 minutes of plan metered are used this month, 1 running sessions included",
+			with(plan("metered"), used(40*time.Minute), running(in(-90*time.Second-1)))},
+		{"entitlement", "deny: 2562047h47m16s of the 60 minutes of plan metered are used this month, 9223372036854775807 running sessions included",
+			with(plan("metered"), used(time.Minute), func(w *world) { w.ann().Running, w.ann().RunningFrom = math.MaxInt, in(-2) })},
+		{"entitlement", "allow: e-metered of  covers it until ever; 0s of the 60 minutes of plan metered are used this month", with(plan("metered"))},
 		{"preview", "allow: none has begun: one of 1m0s would begin now", with(minutePreview)},
 		{"concurrency", "pass: 0 other sessions are open of the 1 that plan single permits (kick_oldest)", with(plan("single"))},
 	} {

@@ -38,10 +38,17 @@ type UserFacts struct {
 	Entitlements []Entitlement
 	// Holds are those that stand.
 	Holds []Hold
-	// Used is what the user watched in the month of UsedMonth.
+	// Used is what the user watched under plans in the month of UsedMonth, as far as its end was told or estimated.
 	Used time.Duration
 	// UsedMonth is the first moment of the month (UTC) that Used counts.
 	UsedMonth time.Time
+	// Running is how many sessions of the user run that will count like those in Used once they are over: what each has come
+	// to by now is used as well. They are counted for users whom a quota can concern ([Decision.Metered]); 0 for others.
+	Running int
+	// RunningFrom is the mean of the moments since when the running sessions count: each since it was opened, or since
+	// UsedMonth where that is later. With it Running sessions come to Running × (at − RunningFrom) at a moment. Zero where
+	// none runs.
+	RunningFrom time.Time
 }
 
 // UserStatus says whether a user may do anything at all.

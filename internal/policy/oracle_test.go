@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math/big"
 	"net/netip"
 	"strings"
 	"testing"
@@ -105,11 +106,51 @@ func oracleRights(f *Facts, s *StreamPolicy, stream string, t time.Time) (rights
 		r.inForce = holdsAt(t, e.From, e.Until)
 		r.grace = begun && !r.inForce && e.Plan != "" && !e.GraceFrom.IsZero() && t.Sub(e.GraceFrom) < time.Duration(plan.Grace)
 		r.past = begun && !r.inForce && !r.grace
-		sameMonth := f.User.UsedMonth.Year() == t.UTC().Year() && f.User.UsedMonth.Month() == t.UTC().Month()
-		r.empty = plan.QuotaMinutes > 0 && sameMonth && f.User.Used.Minutes() >= float64(plan.QuotaMinutes)
+		r.empty = plan.QuotaMinutes > 0 && !oracleUsed(f.User, t).before(plan.QuotaMinutes)
 		rights = append(rights, r)
 	}
 	return rights
+}
+
+// nanoseconds are too many for a number of 64 bits.
+type nanoseconds struct{ *big.Int }
+
+func (n nanoseconds) before(minutes int) bool {
+	return n.Cmp(new(big.Int).Mul(big.NewInt(int64(minutes)), big.NewInt(int64(time.Minute)))) < 0
+}
+
+// oracleUsed is what a user used in the month of a moment: what is over, and each running session since it counts there.
+func oracleUsed(u *UserFacts, t time.Time) nanoseconds {
+	t = t.UTC()
+	number := func(t time.Time) int { return 12*t.UTC().Year() + int(t.UTC().Month()) }
+	used, from := int64(u.Used), u.RunningFrom
+	switch here, facts := number(t), number(u.UsedMonth); {
+	case here < facts:
+		return nanoseconds{new(big.Int)}
+	case here > facts:
+		used, from = 0, monthStart(t)
+	}
+	each := big.NewInt(max(0, t.UnixNano()-from.UnixNano()))
+	if u.Running == 0 {
+		each.SetInt64(0)
+	}
+	return nanoseconds{each.Mul(each, big.NewInt(int64(u.Running))).Add(each, big.NewInt(used))}
+}
+
+// oracleMetered says whether what is watched counts towards a quota.
+func oracleMetered(r *Request, f *Facts, t time.Time) bool {
+	if f.User == nil || r.Action != Watch && r.Action != Rendition {
+		return false
+	}
+	for _, e := range f.User.Entitlements {
+		plan, _ := oraclePlan(f.Catalog, e.Plan)
+		begun := e.From.IsZero() || !t.Before(e.From)
+		inGrace := !e.GraceFrom.IsZero() && t.Before(e.GraceFrom.Add(time.Duration(plan.Grace)))
+		if plan.QuotaMinutes > 0 && (!begun || holdsAt(t, e.From, e.Until) || inGrace) {
+			return true
+		}
+	}
+	return false
 }
 
 // oracle is the answer, and its reason's code.
@@ -287,6 +328,7 @@ func TestEvaluateAgreesWithTheOracle(t *testing.T) {
 					require.Equal(t, reason, d.Reason.String(), "%s at %s", actionNames[action], at)
 					require.Equal(t, allow, d.Allow, "%s at %s", actionNames[action], at)
 					requireJustified(t, s.Request, s.Facts, at, d)
+					require.Equal(t, oracleMetered(s.Request, s.Facts, at), d.Metered)
 
 					explained, findings := Explain(s.Request, s.Facts, at)
 					require.Equal(t, d, explained)

@@ -79,8 +79,9 @@ func drawCatalog(t *rapid.T) *Catalog {
 			Key: key, Rank: rapid.IntRange(0, 2).Draw(t, "rank"),
 			MaxConcurrent: oneOf(t, "max", 0, 0, 1, 2), OnLimit: oneOf(t, "on limit", OnLimitReject, OnLimitKickOldest),
 			Grace:        Duration(oneOf(t, "grace", 0, 6*time.Hour, day, 40*time.Hour)),
-			QuotaMinutes: oneOf(t, "quota", 0, 60),
-			Tags:         some(t, "plan tags", 1, "plan:"+key, "hd"),
+			QuotaMinutes: oneOf(t, "quota", 0, 60, 60, 44_000), // the last outlasts a month of 30 days
+
+			Tags: some(t, "plan tags", 1, "plan:"+key, "hd"),
 		})
 	}
 	for _, match := range rapid.SliceOfNDistinct(rapid.SampledFrom(somePatterns), oneOf(t, "at least", 1, 2, 3), 4, rapid.ID[string]).Draw(t, "policies") {
@@ -157,6 +158,22 @@ func drawUser(t *rapid.T) *UserFacts {
 		u.Used = oneOf(t, "used", time.Hour-1, time.Hour, 2*time.Hour)
 		u.UsedMonth = time.Date(2026, oneOf(t, "used month", time.January, time.February, time.March), 1, 0, 0, 0, 0, time.UTC)
 	}
+	if rapid.Bool().Draw(t, "runs") { // a quota of an hour is used up in an hour, or in less
+		if u.UsedMonth.IsZero() {
+			u.UsedMonth = time.Date(2026, oneOf(t, "facts' month", time.February, time.March), 1, 0, 0, 0, 0, time.UTC)
+		}
+		var since []time.Time
+		for range oneOf(t, "running", 1, 1, 2, 3) {
+			at := moment(t, "runs since").Add(oneOf(t, "beside", 0, 0, -20*time.Minute, 1, 7*time.Second))
+			if monthStart(at).Equal(u.UsedMonth) {
+				since = append(since, at)
+			} else {
+				since = append(since, u.UsedMonth)
+			}
+		}
+		u.Running, u.RunningFrom = len(since), mean(since)
+		u.Used = min(u.Used, oneOf(t, "used before", 0, 30*time.Minute, time.Hour-1, time.Hour))
+	}
 	return u
 }
 
@@ -202,7 +219,17 @@ func (s situation) boundaries() []time.Time {
 			ts = append(ts, g.Add(time.Duration(p.Preview)), g.Add(time.Duration(p.PreviewEvery)), g.Add(day))
 		}
 	}
-	ts = append(ts, monthStart(grid[0]).AddDate(0, 2, 0), monthStart(grid[0]).AddDate(0, 3, 0))
+	for m := range 7 { // the months, and when quotas are used up in them
+		month := monthStart(grid[0]).AddDate(0, m, 0)
+		ts = append(ts, month)
+		if u := s.Facts.User; u != nil && u.Running > 0 {
+			for _, p := range s.Facts.Catalog.Plans {
+				n, quota := time.Duration(u.Running), time.Duration(p.QuotaMinutes)*time.Minute
+				ts = append(ts, month.Add((quota+n-1)/n), u.RunningFrom.Add((max(quota-u.Used, 0)+n-1)/n))
+			}
+		}
+	}
+	ts = slices.DeleteFunc(ts, func(t time.Time) bool { return t.Before(grid[0]) })
 	slices.SortFunc(ts, time.Time.Compare)
 	return slices.CompactFunc(ts, time.Time.Equal)
 }

@@ -103,6 +103,9 @@ type Decision struct {
 	// MaxConcurrent and OnLimit are the plan's limit, to be held by a lease; 0: no limit.
 	MaxConcurrent int
 	OnLimit       OnLimit
+	// Metered says that what the user watches counts towards a quota: one of the plans that the user has, or will have, has
+	// one. What is watched under another plan counts as well.
+	Metered bool
 	// PreviewFrom is when the viewer's preview began, where the answer rests on one.
 	PreviewFrom time.Time
 	// MayPreview says of a deny that a preview would turn it into an allow, if one were begun.

@@ -55,6 +55,9 @@ type Session struct {
 	// Estimated: that it is over was concluded, not told by MistServer: Ended is when it was last known to be alive, and
 	// Duration how long that was since it opened. MistServer's own word, should it come, takes the place of the estimate.
 	Estimated bool
+	// Metered says that what its user watches counts towards a quota ([Decision.Metered]): while it is open under a plan it is
+	// among the running sessions of the user's facts, and its beginning and its end are changes of those facts.
+	Metered bool
 	// Usage, known at its end: how long it lasted, and the bytes sent up and down.
 	Duration           time.Duration
 	BytesUp, BytesDown int64

@@ -12,12 +12,16 @@ const maxBoundaries = 64
 func (q *question) nextChange(d *Decision) time.Time {
 	at := q.at
 	defer func() { q.at = at }()
+	q.quotasUntil = q.quotasMatterUntil()
 	for range maxBoundaries {
-		next := q.nextBoundary()
+		next, ofQuota := q.nextBoundary()
 		if next.IsZero() {
 			return next
 		}
 		q.at = next
+		if !ofQuota {
+			q.quotasUntil = q.quotasMatterUntil()
+		}
 		if then := q.judge(); !then.sameAnswer(d) {
 			return next
 		}
@@ -25,9 +29,9 @@ func (q *question) nextChange(d *Decision) time.Time {
 	return q.at
 }
 
-// nextBoundary is the earliest moment after q.at at which any fact changes by the clock; zero when there is none.
-func (q *question) nextBoundary() time.Time {
-	var next time.Time
+// nextBoundary is the earliest moment after q.at at which any fact changes by the clock; zero when there is none. ofQuota
+// says that only a quota changes then, or a month turns for one.
+func (q *question) nextBoundary() (next time.Time, ofQuota bool) {
 	consider := func(t time.Time) {
 		if t.After(q.at) && (next.IsZero() || t.Before(next)) {
 			next = t
@@ -47,11 +51,13 @@ func (q *question) nextBoundary() time.Time {
 		consider(c.From)
 		consider(c.Until)
 	}
-	if q.f.User == nil {
-		return next
+	u := q.f.User
+	if u == nil {
+		return next, false
 	}
-	for i := range q.f.User.Entitlements {
-		e := &q.f.User.Entitlements[i]
+	var quotas time.Time
+	for i := range u.Entitlements {
+		e := &u.Entitlements[i]
 		consider(e.From)
 		consider(e.Until)
 		if plan := q.f.Catalog.Plan(e.Plan); plan != nil {
@@ -59,16 +65,16 @@ func (q *question) nextBoundary() time.Time {
 				consider(e.GraceFrom.Add(time.Duration(plan.Grace)))
 			}
 			if plan.QuotaMinutes > 0 { // facts read just after the month turned are of a month to come
-				consider(q.f.User.UsedMonth)
-				consider(monthOf(q.f.User.UsedMonth).AddDate(0, 1, 0))
+				consider(u.UsedMonth)
+				consider(monthAfter(monthOf(u.UsedMonth)))
+				if t := q.quotaBoundary(plan); !t.IsZero() && (quotas.IsZero() || t.Before(quotas)) {
+					quotas = t
+				}
 			}
 		}
 	}
-	return next
-}
-
-// monthOf is the first moment of t's month, in UTC.
-func monthOf(t time.Time) time.Time {
-	t = t.UTC()
-	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
+	if !quotas.IsZero() && (next.IsZero() || quotas.Before(next)) {
+		return quotas, true
+	}
+	return next, false
 }

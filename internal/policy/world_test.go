@@ -136,6 +136,23 @@ func credential(c Credential) change { return func(w *world) { *w.facts.Credenti
 func used(d time.Duration) change {
 	return func(w *world) { w.ann().Used, w.ann().UsedMonth = d, monthStart(w.at) }
 }
+
+// running are sessions of ann's that run, and count since these moments.
+func running(since ...time.Time) change {
+	return func(w *world) { w.ann().Running, w.ann().RunningFrom = len(since), mean(since) }
+}
+
+func mean(ts []time.Time) time.Time {
+	if len(ts) == 0 {
+		return time.Time{}
+	}
+	var sum time.Duration
+	for _, t := range ts {
+		sum += t.Sub(ts[0])
+	}
+	return ts[0].Add(sum / time.Duration(len(ts)))
+}
+
 func monthStart(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
 }
@@ -198,6 +215,7 @@ func (r row) check(t *testing.T) {
 				want.User = u.User
 			}
 			want.PreviewFrom = w.facts.PreviewFrom
+			want.Metered = oracleMetered(&w.request, &w.facts, w.at)
 			got := w.evaluate()
 			assert.Equal(t, want, got)
 			assert.Equal(t, want.Reason.String(), got.Reason.String())

@@ -16,6 +16,7 @@ const (
 	partUsage
 	partEntitlement
 	partHold
+	partRunning
 )
 
 // FactsRow is one row of the statement that reads the facts of a decision: rows of several tables, laid over the same
@@ -41,6 +42,11 @@ type FactsReader struct {
 	User       *policy.UserFacts
 }
 
+// CountsSince is the earliest moment at which a session was opened that counts in a month while it runs: the beginning of
+// the month before. One that is older has lasted through a whole month, which no quota that could still end it allows; what
+// is left are sessions that nobody will ever end, since no authhook knows their node any more.
+func CountsSince(month time.Time) time.Time { return month.AddDate(0, -1, 0) }
+
 // Add takes in a row. A credential's row brings its user along, who may turn out not to exist.
 func (f *FactsReader) Add(r *FactsRow, month time.Time) error {
 	switch r.Part {
@@ -61,6 +67,9 @@ func (f *FactsReader) Add(r *FactsRow, month time.Time) error {
 	case partHold:
 		u := f.user("", month)
 		u.Holds = append(u.Holds, HoldOf(r))
+	case partRunning:
+		u := f.user(r.ID, month)
+		u.Running, u.RunningFrom = int(r.N), r.T1.Time
 	}
 	return nil
 }

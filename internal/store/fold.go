@@ -35,13 +35,27 @@ type Folded struct {
 	Placeless time.Time
 
 	known bool
+	was   running // before the batch
+}
+
+// running is a session as the facts of its user have it among those that run; the zero value is one that does not.
+type running struct {
+	user string
+	from time.Time
+}
+
+func (s *StoredSession) running() running {
+	if s.State != policy.SessionOpen || s.Plan == "" || s.User == "" || s.CountsFrom.IsZero() {
+		return running{}
+	}
+	return running{s.User, s.CountsFrom}
 }
 
 // Fold is what becomes of a session that stood as old, nil when it was not stored.
 func (b *SessionBatch) Fold(k SessionKey, old *StoredSession) Folded {
 	f := Folded{known: old != nil}
 	if old != nil {
-		f.Row = *old
+		f.Row, f.was = *old, old.running()
 	}
 	for _, s := range b.writes[k] {
 		switch {
@@ -67,10 +81,34 @@ func (f *Folded) decided(s policy.Session) {
 	if s.State == policy.SessionDenied {
 		f.placeless(s.Decided)
 	}
-	if f.known && r.State != policy.SessionEnded && !r.Opened.IsZero() && !otherProcess(r, &s) {
-		s.Opened = r.Opened
+	began := s.Opened
+	if f.known && r.State != policy.SessionEnded && !otherProcess(r, &s) {
+		if !r.Opened.IsZero() {
+			s.Opened = r.Opened
+		}
+		f.countsFrom(s, r.State == s.State, began)
+	} else {
+		f.countsFrom(s, false, began)
 	}
 	r.Session, f.Changed = s, true
+}
+
+// countsFrom notes since when a session counts that was decided about. One that goes on as it stood keeps that moment. One
+// that was denied before began with the decision: what its row says of its opening is when it was first denied.
+func (f *Folded) countsFrom(s policy.Session, goesOn bool, began time.Time) {
+	r := &f.Row
+	if goesOn {
+		began = s.Opened
+	}
+	switch {
+	case !s.Metered:
+		r.CountsFrom = time.Time{}
+	case goesOn && !r.CountsFrom.IsZero():
+	case began.IsZero():
+		r.CountsFrom = later(s.Decided, r.LastEnd)
+	default:
+		r.CountsFrom = later(began, r.LastEnd)
+	}
 }
 
 // vanished takes an estimated end of a session that was decided about since it last ended.
@@ -176,10 +214,27 @@ func (f *Folded) endBefore(s policy.Session, length time.Duration, again bool) {
 	f.Changed = true
 }
 
-// count counts what was watched, in the month of its end: only what a user watched under a plan.
-func (f *Folded) count(at time.Time, length time.Duration) {
-	u := Usage{f.Row.User, MonthOf(at), int64(length.Round(time.Second) / time.Second)}
-	if u.User == "" || f.Row.Plan == "" || u.Seconds == 0 {
+// count counts what was watched up to a moment, each month (UTC) its part, or takes it back where the length is negative:
+// only what a user watched under a plan.
+func (f *Folded) count(until time.Time, length time.Duration) {
+	if f.Row.User == "" || f.Row.Plan == "" {
+		return
+	}
+	sign := int64(1)
+	if length < 0 {
+		sign, length = -1, -length
+	}
+	for left := int64(length.Round(time.Second) / time.Second); left > 0; {
+		month := MonthOf(until.Add(-1))
+		part := min(left, int64(until.Sub(month).Round(time.Second)/time.Second))
+		f.add(Usage{f.Row.User, month, sign * part})
+		left, until = left-part, month
+	}
+}
+
+// add adds to what was watched in a month.
+func (f *Folded) add(u Usage) {
+	if u.Seconds == 0 {
 		return
 	}
 	for i := range f.Watched {
@@ -229,6 +284,7 @@ func atEnd(was, s policy.Session, again bool) policy.Session {
 	keep(&s.JWT, was.JWT)
 	keep(&s.Reason, was.Reason)
 	keep(&s.Plan, was.Plan)
+	s.Metered = was.Metered
 	if len(s.Tags) == 0 {
 		s.Tags = was.Tags
 	}

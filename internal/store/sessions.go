@@ -58,6 +58,9 @@ type StoredSession struct {
 	LastEnd time.Time
 	Counted time.Duration
 	Guessed bool
+	// CountsFrom is since when it counts towards a quota, while it is open under a plan: since it was opened, or where that is
+	// not known, since it was first decided about; and not before an end that was counted. Zero when it is not Metered.
+	CountsFrom time.Time
 }
 
 // Usage is what a user watched in a month.
@@ -123,6 +126,7 @@ type SessionRow struct {
 	duration                               int64
 	counted                                sql.NullInt64
 	opened, decided, ended, until, lastEnd Moment
+	countsFrom                             Moment
 
 	// The tags of the row before, which most rows share.
 	tagsRead string
@@ -133,7 +137,7 @@ type SessionRow struct {
 func (r *SessionRow) Columns() []any {
 	return []any{&r.Node, &r.ID, &r.Instance, &r.State, &r.Stream, &r.address, &r.Connector, &r.User, &r.credential,
 		&r.jwt, &r.reason, &r.Plan, &r.tags, &r.opened, &r.decided, &r.ended, &r.until, &r.duration, &r.BytesUp,
-		&r.BytesDown, &r.connectors, &r.lastEnd, &r.counted, &r.Guessed}
+		&r.BytesDown, &r.connectors, &r.lastEnd, &r.counted, &r.Guessed, &r.countsFrom}
 }
 
 // Session is what a scanned row holds. Rows with the same tags, one after the other, share the list.
@@ -167,6 +171,8 @@ func (r *SessionRow) Session() (StoredSession, error) {
 	if r.counted.Valid {
 		s.Counted = time.Duration(r.counted.Int64) * time.Microsecond
 	}
+	s.CountsFrom = r.countsFrom.Time
+	s.Metered = !s.CountsFrom.IsZero()
 	s.Estimated = s.Guessed && s.State == policy.SessionEnded
 	return s, nil
 }

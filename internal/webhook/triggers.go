@@ -224,7 +224,7 @@ func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeat
 		Node: r.Node, ID: strings.Clone(r.Session), Instance: r.Instance, State: policy.SessionDenied,
 		Stream: strings.Clone(shown(r.Stream)), Address: r.Address, Connector: strings.Clone(r.Connector), User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
 		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: t.now(), Until: d.Until,
-		PreviewFrom: d.PreviewFrom, Rerun: r.Rerun, Told: c.At,
+		PreviewFrom: d.PreviewFrom, Rerun: r.Rerun, Told: c.At, Metered: d.Metered,
 	}
 	if r.Presented.JWT != "" && d.Claims == nil {
 		s.JWT = policy.UnverifiedJWT

@@ -180,6 +180,16 @@ func TestPublishersAreAnswered(t *testing.T) {
 	assert.NotContains(t, strings.ToUpper(w.log.String()), key[3:], "in whatever letters")
 }
 
+// A session under a plan with a quota is told as one, so that what it watches counts from now on.
+func TestASessionUnderAQuotaIsTold(t *testing.T) {
+	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{})
+	for i, plan := range []string{"basic", "metered"} {
+		body := userNew("movie_sd", "192.0.2.1", w.user(plan+"-user", plan, policy.Credential{}), "HLS", "http://h/")
+		assert.Equal(t, "true", w.send("USER_NEW", fmt.Sprint("uuid-", i), body).Body.String())
+		assert.Equal(t, plan == "metered", w.sessions.recorded()[i].Metered)
+	}
+}
+
 // Whatever a viewer puts into a token, and whatever stream name it makes up, no other field moves.
 func TestLineBreaksMoveNothing(t *testing.T) {
 	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{})

@@ -31,10 +31,11 @@ plans:
   - {key: basic, rank: 10}
   - {key: gold, rank: 20, tags: ["plan:gold"]}
   - {key: single, rank: 5, max_concurrent: 1}
+  - {key: metered, rank: 1, quota_minutes: 600}
 streams:
   - {match: extra, access: public, deny_addresses: ["203.0.113.0/24"], deny_connectors: [RTSP]}
   - {match: movie, access: entitled, plans: [gold, single], renditions: {basic: movie_sd}}
-  - {match: movie_sd, access: entitled, plans: [basic, gold]}
+  - {match: movie_sd, access: entitled, plans: [basic, gold, metered]}
   - {match: live, access: public}
   - {match: "live+*", access: entitled, plans: [gold]}
   - {match: open, access: public, publish: open}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,7 +20,7 @@ func (s *Store) FactsByCredential(ctx context.Context, hash policy.CredentialHas
 	var f store.FactsReader
 	err := s.read(ctx, "read the facts of a credential", func(ctx context.Context) error {
 		f = store.FactsReader{}
-		return s.facts(ctx, &f, hash[:], nil)
+		return s.facts(ctx, &f, hash[:], nil, store.MonthOf(s.Now()))
 	})
 	if err != nil {
 		return nil, nil, err
@@ -29,13 +30,14 @@ func (s *Store) FactsByCredential(ctx context.Context, hash policy.CredentialHas
 
 // FactsByUser implements policy.Source.
 func (s *Store) FactsByUser(ctx context.Context, user string) (*policy.UserFacts, error) {
+	month := store.MonthOf(s.Now())
 	if store.CheckUserID(user) != nil { // a JWT may name anyone
-		return &policy.UserFacts{User: user, UsedMonth: store.MonthOf(s.Now())}, nil
+		return &policy.UserFacts{User: user, UsedMonth: month}, nil
 	}
 	var f store.FactsReader
 	err := s.read(ctx, "read the facts of a user", func(ctx context.Context) error {
-		f = store.FactsReader{User: &policy.UserFacts{User: user, UsedMonth: store.MonthOf(s.Now())}}
-		return s.facts(ctx, &f, nil, &user)
+		f = store.FactsReader{User: &policy.UserFacts{User: user, UsedMonth: month}}
+		return s.facts(ctx, &f, nil, &user, month)
 	})
 	if err != nil {
 		return nil, err
@@ -43,9 +45,8 @@ func (s *Store) FactsByUser(ctx context.Context, user string) (*policy.UserFacts
 	return f.User, nil
 }
 
-func (s *Store) facts(ctx context.Context, f *store.FactsReader, hash []byte, user *string) error {
-	month := store.MonthOf(s.Now())
-	rows, err := s.pool.Query(ctx, sqlFacts, hash, user, month)
+func (s *Store) facts(ctx context.Context, f *store.FactsReader, hash []byte, user *string, month time.Time) error {
+	rows, err := s.pool.Query(ctx, sqlFacts, hash, user, month, store.CountsSince(month))
 	if err != nil {
 		return err
 	}

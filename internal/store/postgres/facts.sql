@@ -1,5 +1,6 @@
 -- All facts of one decision, in one round trip and at one snapshot. Asked by a credential's hash ($1) or by a user's id
--- ($2); the other is NULL. $3 is the month whose usage counts. The columns are those of store.FactsRow.
+-- ($2); the other is NULL. $3 is the month whose usage counts, and $4 the moment
+-- from which on a session must have been opened to count while it runs. The columns are those of store.FactsRow.
 WITH cred AS (
     SELECT id, kind, user_id, streams, addresses, revoked_at IS NOT NULL AS revoked, publish, from_at, until_at
     FROM credentials
@@ -34,3 +35,10 @@ UNION ALL
  WHERE user_id = (SELECT user_id FROM who)
  ORDER BY id
  LIMIT 1000)
+UNION ALL
+SELECT 6, user_id, '', '', '', '', false, false,
+       $3 + avg(extract(epoch FROM greatest(counts_from, $3) - $3))::float8 * interval '1 second', NULL, NULL, count(*)
+FROM sessions
+WHERE user_id = (SELECT user_id FROM who) AND state = 'open' AND counts_from IS NOT NULL AND counts_from >= $4::timestamptz
+    AND plan <> ''
+GROUP BY user_id

@@ -19,12 +19,13 @@ import (
 // The columns of sessions, in the order of the table's and of store.SessionRow's.
 const (
 	sqlSessionColumns = `node, id, instance, state, stream, address, connector, user_id, credential, jwt, reason, plan, tags,
-    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end, counted, guessed`
+    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end, counted, guessed,
+    counts_from`
 
 	sqlSessionLists = `unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::bytea[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
     $16::timestamptz[], $17::timestamptz[], $18::bigint[], $19::bigint[], $20::bigint[], $21::text[], $22::timestamptz[],
-    $23::bigint[], $24::boolean[])`
+    $23::bigint[], $24::boolean[], $25::timestamptz[])`
 
 	sqlAddSessions = `
 INSERT INTO sessions (` + sqlSessionColumns + `)
@@ -48,6 +49,16 @@ WHERE s.node = n.node AND s.id = n.id`
 INSERT INTO usage AS u (user_id, month, seconds)
 SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::bigint[]) AS n (user_id, month, seconds)
 ON CONFLICT (user_id, month) DO UPDATE SET seconds = u.seconds + excluded.seconds`
+
+	// The last statement of its transaction, as from here to the commit every writer of facts waits ([Store.record]).
+	sqlTellRecounted = `
+WITH counter AS (
+    UPDATE change_counter SET number = number + cardinality($2::text[])
+    RETURNING number - cardinality($2::text[]) AS before
+)
+INSERT INTO changes (number, at, kind, subject)
+SELECT counter.before + new.ord, $1, $3, new.subject
+FROM counter, unnest($2::text[]) WITH ORDINALITY AS new (subject, ord)`
 
 	sqlSession = `SELECT ` + sqlSessionColumns + ` FROM sessions WHERE node = $1 AND id = $2`
 
@@ -88,10 +99,13 @@ SELECT count(*) FROM dropped`
 )
 
 // WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
-// first decided about keeps that moment until it ends. What was watched is counted for the user in the month of the end, if
+// first decided about keeps that moment until it ends. What was watched is counted for the user, each month (UTC) its part, if
 // it was watched under a plan: once, however often and in whatever order the end is told, and where an estimated end was
 // counted before MistServer's own word came, as that says. The end of a life before the one that runs is counted, and does
 // not end it. A session that ended or was denied gives up its place under a plan's limit, unless it asked for it again since.
+//
+// Where a user's quota can depend on it ([policy.Session.Metered]), each user whose usage or running sessions changed has an
+// entry of the kind [store.ChangeUser] in the change feed, in the same transaction: one for the batch.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -109,7 +123,15 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 		if err := addUsage(ctx, tx, w.usage); err != nil {
 			return err
 		}
-		return endLeases(ctx, tx, w.placeless)
+		if err := endLeases(ctx, tx, w.placeless); err != nil {
+			return err
+		}
+		users := w.recounted.Users()
+		if len(users) == 0 {
+			return nil
+		}
+		_, err := tx.Exec(ctx, sqlTellRecounted, s.Now(), users, string(store.ChangeUser))
+		return err
 	})
 }
 
@@ -118,6 +140,7 @@ type sessionWrite struct {
 	batch     *store.SessionBatch
 	usage     map[store.Usage]int64 // by user and month
 	placeless map[store.SessionKey]time.Time
+	recounted store.Recounted
 }
 
 func (w *sessionWrite) became(k store.SessionKey, f *store.Folded) {
@@ -127,6 +150,7 @@ func (w *sessionWrite) became(k store.SessionKey, f *store.Folded) {
 	if !f.Placeless.IsZero() {
 		w.placeless[k] = f.Placeless
 	}
+	w.recounted.Add(f)
 }
 
 // run adds those that are new, then folds the others into what is stored: at most three round trips.
@@ -349,6 +373,7 @@ type sessionLists struct {
 	opened, decided, ended, until, lastEnds []*time.Time
 	durations, bytesUp, bytesDown, counted  []int64
 	guessed                                 []bool
+	countsFrom                              []*time.Time
 }
 
 func (l *sessionLists) add(s store.StoredSession) {
@@ -362,7 +387,7 @@ func (l *sessionLists) add(s store.StoredSession) {
 	l.opened, l.decided = append(l.opened, stamp(s.Opened)), append(l.decided, stamp(s.Decided))
 	l.ended, l.until = append(l.ended, stamp(s.Ended)), append(l.until, stamp(s.Until))
 	l.lastEnds, l.counted = append(l.lastEnds, stamp(s.LastEnd)), append(l.counted, s.Counted.Microseconds())
-	l.guessed = append(l.guessed, s.Guessed)
+	l.guessed, l.countsFrom = append(l.guessed, s.Guessed), append(l.countsFrom, stamp(s.CountsFrom))
 	l.durations = append(l.durations, s.Duration.Microseconds())
 	l.bytesUp, l.bytesDown = append(l.bytesUp, s.BytesUp), append(l.bytesDown, s.BytesDown)
 }
@@ -371,5 +396,5 @@ func (l *sessionLists) add(s store.StoredSession) {
 func (l *sessionLists) args() []any {
 	return []any{l.nodes, l.ids, l.instances, l.states, l.streams, l.addresses, l.connectors, l.users, l.credentials,
 		l.claims, l.reasons, l.plans, l.tags, l.opened, l.decided, l.ended, l.until, l.durations, l.bytesUp, l.bytesDown,
-		l.used, l.lastEnds, l.counted, l.guessed}
+		l.used, l.lastEnds, l.counted, l.guessed, l.countsFrom}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	_ "embed"
+	"time"
 
 	"authhook/internal/policy"
 	"authhook/internal/store"
@@ -16,7 +17,7 @@ func (s *Store) FactsByCredential(ctx context.Context, hash policy.CredentialHas
 	error) {
 	var f store.FactsReader
 	err := s.read(ctx, "read the facts of a credential", func(ctx context.Context) error {
-		return s.facts(ctx, &f, hash[:], nil)
+		return s.facts(ctx, &f, hash[:], nil, store.MonthOf(s.Now()))
 	})
 	if err != nil {
 		return nil, nil, err
@@ -26,12 +27,13 @@ func (s *Store) FactsByCredential(ctx context.Context, hash policy.CredentialHas
 
 // FactsByUser implements policy.Source.
 func (s *Store) FactsByUser(ctx context.Context, user string) (*policy.UserFacts, error) {
-	f := store.FactsReader{User: &policy.UserFacts{User: user, UsedMonth: store.MonthOf(s.Now())}}
+	month := store.MonthOf(s.Now())
+	f := store.FactsReader{User: &policy.UserFacts{User: user, UsedMonth: month}}
 	if store.CheckUserID(user) != nil { // a JWT may name anyone
 		return f.User, nil
 	}
 	err := s.read(ctx, "read the facts of a user", func(ctx context.Context) error {
-		return s.facts(ctx, &f, nil, user)
+		return s.facts(ctx, &f, nil, user, month)
 	})
 	if err != nil {
 		return nil, err
@@ -39,9 +41,8 @@ func (s *Store) FactsByUser(ctx context.Context, user string) (*policy.UserFacts
 	return f.User, nil
 }
 
-func (s *Store) facts(ctx context.Context, f *store.FactsReader, hash, user any) error {
-	month := store.MonthOf(s.Now())
-	rows, err := s.query(ctx, sqlFacts, hash, user, month.UnixMicro())
+func (s *Store) facts(ctx context.Context, f *store.FactsReader, hash, user any, month time.Time) error {
+	rows, err := s.query(ctx, sqlFacts, hash, user, month.UnixMicro(), store.CountsSince(month).UnixMicro())
 	var r store.FactsRow
 	err = each(rows, err, r.Columns(), func() error { return f.Add(&r, month) })
 	f.Sort()

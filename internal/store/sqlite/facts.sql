@@ -1,5 +1,6 @@
 -- All facts of one decision, in one statement and so at one moment. Asked by a credential's hash (?1) or by a user's id
--- (?2); the other is NULL. ?3 is the month whose usage counts. The columns are those of store.FactsRow.
+-- (?2); the other is NULL. ?3 is the month whose usage counts, and ?4 the moment
+-- from which on a session must have been opened to count while it runs. The columns are those of store.FactsRow.
 WITH cred AS MATERIALIZED (
     SELECT id, kind, user_id, streams, addresses, revoked_at IS NOT NULL AS revoked, publish, from_at, until_at
     FROM credentials
@@ -36,3 +37,8 @@ SELECT * FROM (
     ORDER BY id
     LIMIT 1000
 )
+UNION ALL
+SELECT 6, user_id, '', '', '', '', 0, 0, ?3 + sum(max(counts_from, ?3) - ?3) / count(*), NULL, NULL, count(*)
+FROM sessions
+WHERE user_id = (SELECT user_id FROM who) AND state = 'open' AND counts_from IS NOT NULL AND counts_from >= ?4 AND plan <> ''
+GROUP BY user_id

@@ -14,18 +14,19 @@ import (
 // The columns of sessions, in the order of the table's and of store.SessionRow's.
 const (
 	sqlSessionColumns = `node, id, instance, state, stream, address, connector, user_id, credential, jwt, reason, plan, tags,
-    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end, counted, guessed`
+    opened_at, decided_at, ended_at, until_at, duration, bytes_up, bytes_down, connectors, last_end, counted, guessed,
+    counts_from`
 
 	sqlSession = `SELECT ` + sqlSessionColumns + ` FROM sessions WHERE node = ?1 AND id = ?2`
 
 	sqlPutSession = `
 INSERT INTO sessions (` + sqlSessionColumns + `)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-    ?24)
+    ?24, ?25)
 ON CONFLICT (node, id) DO UPDATE
 SET instance = ?3, state = ?4, stream = ?5, address = ?6, connector = ?7, user_id = ?8, credential = ?9, jwt = ?10,
     reason = ?11, plan = ?12, tags = ?13, opened_at = ?14, decided_at = ?15, ended_at = ?16, until_at = ?17, duration = ?18,
-    bytes_up = ?19, bytes_down = ?20, connectors = ?21, last_end = ?22, counted = ?23, guessed = ?24`
+    bytes_up = ?19, bytes_down = ?20, connectors = ?21, last_end = ?22, counted = ?23, guessed = ?24, counts_from = ?25`
 
 	sqlAddUsage = `
 INSERT INTO usage AS u (user_id, month, seconds) VALUES (?1, ?2, ?3)
@@ -56,26 +57,30 @@ WHERE rowid IN (SELECT rowid FROM sessions WHERE state = 'denied' AND decided_at
 )
 
 // WriteSessions stores what became of sessions, in the order in which it happened, all or nothing. A session that was
-// first decided about keeps that moment until it ends. What was watched is counted for the user in the month of the end, if
+// first decided about keeps that moment until it ends. What was watched is counted for the user, each month (UTC) its part, if
 // it was watched under a plan: once, however often and in whatever order the end is told, and where an estimated end was
 // counted before MistServer's own word came, as that says. The end of a life before the one that runs is counted, and does
 // not end it. A session that ended or was denied gives up its place under a plan's limit, unless it asked for it again since.
+//
+// Where a user's quota can depend on it ([policy.Session.Metered]), each user whose usage or running sessions changed has an
+// entry of the kind [store.ChangeUser] in the change feed, in the same transaction: one for the batch.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
 	if len(sessions) == 0 {
 		return nil
 	}
 	batch := store.NewSessionBatch(sessions, s.Now())
 	return s.jot(ctx, "write sessions", longTimeout, func(t *tx) error {
+		var recounted store.Recounted
 		for _, k := range batch.Keys {
-			if err := t.writeSession(batch, k); err != nil {
+			if err := t.writeSession(batch, k, &recounted); err != nil {
 				return err
 			}
 		}
-		return nil
+		return t.appendChanges(recounted.Changes()...)
 	})
 }
 
-func (t *tx) writeSession(batch *store.SessionBatch, k store.SessionKey) error {
+func (t *tx) writeSession(batch *store.SessionBatch, k store.SessionKey, recounted *store.Recounted) error {
 	var old *store.StoredSession
 	var r store.SessionRow
 	switch err := t.queryRow(sqlSession, []any{k.Node, k.ID}, r.Columns()...); {
@@ -97,6 +102,7 @@ func (t *tx) writeSession(batch *store.SessionBatch, k store.SessionKey) error {
 	if !f.Changed {
 		return nil
 	}
+	recounted.Add(&f)
 	for _, u := range f.Watched {
 		if _, err := t.exec(sqlAddUsage, u.User, micros(u.Month), u.Seconds); err != nil {
 			return err
@@ -111,7 +117,8 @@ func sessionArgs(s store.StoredSession) []any {
 	return []any{s.Node, s.ID, s.Instance, string(s.State), s.Stream, store.AddressText(s.Address), s.Connector, s.User,
 		store.HashBytes(s.Credential), store.EncodeClaims(s.JWT), s.Reason.String(), s.Plan, store.EncodeList(s.Tags),
 		micros(s.Opened), micros(s.Decided), micros(s.Ended), micros(s.Until), s.Duration.Microseconds(), s.BytesUp,
-		s.BytesDown, store.EncodeList(s.Connectors), micros(s.LastEnd), s.Counted.Microseconds(), s.Guessed}
+		s.BytesDown, store.EncodeList(s.Connectors), micros(s.LastEnd), s.Counted.Microseconds(), s.Guessed,
+		micros(s.CountsFrom)}
 }
 
 // Session reads a session. [store.ErrNotFound] when it is not stored.

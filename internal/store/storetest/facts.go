@@ -214,4 +214,86 @@ func testFacts(t *testing.T, database func(testing.TB) Open) {
 		require.NoError(t, err)
 		require.Len(t, list, store.MaxFacts)
 	})
+
+	t.Run("sessions that run", func(t *testing.T) {
+		now := noon
+		open := database(t)
+		s := migrated(t, open, func() time.Time { return now })
+		withUsers(t, s, "anna", "ben")
+		hash := policy.HashKey("ak_1")
+		_, err := s.AddCredential(t.Context(), hash, policy.Credential{ID: "c", Kind: policy.CredentialKey, User: "anna"}, noon)
+		require.NoError(t, err)
+		november := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+		facts := func() (running int, from time.Time) {
+			t.Helper()
+			u, err := s.FactsByUser(t.Context(), "anna")
+			require.NoError(t, err)
+			_, same, err := s.FactsByCredential(t.Context(), hash)
+			require.NoError(t, err)
+			require.Equal(t, u, same)
+			return u.Running, u.RunningFrom
+		}
+		running, from := facts()
+		require.Zero(t, running)
+		require.Zero(t, from)
+
+		metered := func(id string, opened time.Time) policy.Session {
+			w := watching(id)
+			w.Metered, w.Opened, w.Decided = true, opened, opened
+			return w
+		}
+		one, other := metered("1", noon.Add(-10*time.Minute)), metered("2", noon.Add(-4*time.Minute))
+		other.Node = "m"
+		write(t, s, one)
+		running, from = facts()
+		require.Equal(t, 1, running)
+		require.Equal(t, noon.Add(-10*time.Minute), from)
+		write(t, opened(t, open, at(noon)), other)
+		running, from = facts()
+		require.Equal(t, 2, running, "on another node, written by another replica")
+		require.Equal(t, noon.Add(-7*time.Minute), from, "the mean")
+		require.Equal(t, one, stored(t, s, "1"))
+
+		bens, nobodys, free, unmetered, denied, ended := metered("3", noon), metered("4", noon), metered("5", noon), watching("6"),
+			metered("7", noon), metered("8", noon)
+		bens.User, nobodys.User, free.Plan, denied.State, denied.Reason = "ben", "", "", policy.SessionDenied, policy.QuotaExhausted
+		write(t, s, bens, nobodys, free, unmetered, denied, ended)
+		write(t, s, over("8", time.Minute, time.Second))
+		running, from = facts()
+		require.Equal(t, 2, running, "others do not count")
+		require.Equal(t, noon.Add(-7*time.Minute), from)
+
+		write(t, s, metered("9", november.Add(-10*24*time.Hour)), metered("10", november.AddDate(0, -1, -1)))
+		running, from = facts()
+		require.Equal(t, 3, running, "but one whose end was lost long ago")
+		middle := november.Add((2*noon.Sub(november) - 14*time.Minute) / 3)
+		require.WithinDuration(t, middle, from, time.Microsecond, "from the beginning of the month")
+		require.Equal(t, from, from.Truncate(time.Microsecond))
+
+		now = time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC)
+		running, from = facts()
+		require.Equal(t, 2, running)
+		require.Equal(t, time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), from)
+		now = now.Add(time.Second)
+		running, _ = facts()
+		require.Zero(t, running)
+	})
+
+	t.Run("very many sessions that run", func(t *testing.T) {
+		now := noon
+		s := migrated(t, database(t), func() time.Time { return now })
+		var batch []policy.Session
+		const many = 3000
+		for i := range many {
+			w := watching(fmt.Sprint(i))
+			w.Metered = true
+			batch = append(batch, w)
+		}
+		write(t, s, batch...)
+		now = noon.Add(8 * 24 * time.Hour)
+		f, err := s.FactsByUser(t.Context(), "anna")
+		require.NoError(t, err)
+		require.Equal(t, many, f.Running)
+		require.Equal(t, noon, f.RunningFrom)
+	})
 }

@@ -18,9 +18,10 @@ import (
 
 func moment(second int) time.Time { return noon.Add(time.Duration(second) * time.Second) }
 
-// open: it was decided about and may watch.
+// open: it was decided about and may watch. What is watched counts towards a quota.
 func open(at int) policy.Session {
-	return policy.Session{State: policy.SessionOpen, User: "anna", Plan: "gold", Reason: policy.Entitled, Opened: moment(at), Decided: moment(at)}
+	return policy.Session{State: policy.SessionOpen, User: "anna", Plan: "gold", Reason: policy.Entitled, Opened: moment(at), Decided: moment(at),
+		Metered: true}
 }
 
 // denied: it was decided about and may not.
@@ -137,6 +138,12 @@ func testLives(t *testing.T, database func(testing.TB) Open) {
 				require.Equal(t, time.Duration(c.used)*time.Second, f.Used, "batches %b", cut)
 				row := stored(t, s, id)
 				require.Equal(t, c.state, row.State, "batches %b", cut)
+				if c.state == isOpen {
+					require.Equal(t, 1, f.Running, "batches %b", cut)
+					require.Equal(t, moment(c.opened), f.RunningFrom, "batches %b", cut)
+				} else {
+					require.Zero(t, f.Running, "batches %b", cut)
+				}
 				require.Equal(t, time.Duration(c.duration)*time.Second, row.Duration)
 				require.Equal(t, c.estimated, row.Estimated)
 				if c.opened >= 0 {
@@ -146,10 +153,52 @@ func testLives(t *testing.T, database func(testing.TB) Open) {
 		})
 	}
 
-	t.Run("in the month of the end", func(t *testing.T) {
+	t.Run("what runs and what is over count once", func(t *testing.T) {
+		now := moment(1000)
+		s := migrated(t, database(t), func() time.Time { return now })
+		unknown := since(0, open(50))
+		unknown.Opened = time.Time{}
+		again := unknown
+		again.Decided = moment(90)
+		for n, c := range []struct {
+			name       string
+			words      []policy.Session
+			used, from int
+		}{
+			{"it runs", words(open(10)), 0, 10},
+			{"and is decided about again", words(open(10), open(90)), 0, 10},
+			{"it vanished and was there all the same", words(open(0), vanished(60, 60), since(0, open(70))), 60, 60},
+			{"and again", words(open(0), vanished(60, 60), since(0, open(70)), since(0, open(80))), 60, 60},
+			{"it came back", words(open(0), vanished(60, 60), open(70)), 60, 70},
+			{"it came back before its end was told", words(open(0), vanished(60, 60), open(70), end(75, 65)), 65, 70},
+			{"it was denied for long before", words(denied(0), open(300)), 0, 300},
+			{"and goes on", words(denied(0), open(300), since(300, open(310))), 0, 300},
+			{"nobody knows when it began", words(unknown), 0, 50},
+			{"and it is decided about again", words(unknown, again), 0, 50},
+			{"nobody knows when it began, and an end was counted", words(open(0), vanished(60, 60), unknown), 60, 60},
+		} {
+			for _, at := range []int{1, len(c.words)} { // one by one, and in one batch
+				user := fmt.Sprint("user ", n, " ", at)
+				for batch := range slices.Chunk(c.words, at) {
+					batch = slices.Clone(batch)
+					for i := range batch {
+						batch[i] = about(user, user, batch[i])
+					}
+					write(t, s, batch...)
+				}
+				f, err := s.FactsByUser(t.Context(), user)
+				require.NoError(t, err)
+				require.Equal(t, time.Duration(c.used)*time.Second, f.Used, c.name)
+				require.Equal(t, 1, f.Running, c.name)
+				require.Equal(t, moment(c.from), f.RunningFrom, c.name)
+			}
+		}
+	})
+
+	t.Run("in the months that it was watched in", func(t *testing.T) {
 		now := noon
 		s := migrated(t, database(t), func() time.Time { return now })
-		december := time.Date(2026, 12, 1, 0, 0, 10, 0, time.UTC)
+		december := time.Date(2026, 12, 1, 0, 0, 10, noon.Nanosecond(), time.UTC)
 		last := int(december.Sub(noon)/time.Second) - 20
 		used := func(at time.Time) time.Duration {
 			now = at
@@ -160,13 +209,19 @@ func testLives(t *testing.T, database func(testing.TB) Open) {
 		write(t, s, about("1", "anna", open(last-100)), about("1", "anna", vanished(last, 100)))
 		require.Equal(t, 100*time.Second, used(noon))
 		write(t, s, about("1", "anna", end(last+20, 110)))
-		require.Zero(t, used(noon), "as if there had been no estimate")
-		require.Equal(t, 110*time.Second, used(december))
+		require.Equal(t, 100*time.Second, used(noon), "as if there had been no estimate")
+		require.Equal(t, 10*time.Second, used(december))
 
 		write(t, s, about("2", "anna", open(last-100)), about("2", "anna", vanished(last, 100)), about("2", "anna", vanished(last+20, 120)))
 		write(t, s, about("2", "anna", open(last+30)), about("2", "anna", vanished(last, 100)))
-		require.Zero(t, used(noon), "an older estimate takes nothing back")
-		require.Equal(t, 230*time.Second, used(december))
+		require.Equal(t, 210*time.Second, used(noon), "an older estimate takes nothing back")
+		require.Equal(t, 20*time.Second, used(december))
+
+		const long = 61 * 24 * 3600
+		write(t, s, about("3", "anna", open(last+20-long)), about("3", "anna", end(last+20, long)))
+		require.Equal(t, 210*time.Second+30*24*time.Hour, used(noon), "all of November")
+		require.Equal(t, 30*time.Second, used(december))
+		require.Equal(t, 31*24*time.Hour-10*time.Second, used(time.Date(2026, 10, 9, 0, 0, 0, 0, time.UTC)))
 	})
 
 	t.Run("as it was said", func(t *testing.T) {

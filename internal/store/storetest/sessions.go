@@ -279,6 +279,74 @@ func testUsage(t *testing.T, database func(testing.TB) Open) {
 		require.Equal(t, time.Minute, used(t, s, "anna"))
 	})
 
+	t.Run("told of where a quota can depend on it", func(t *testing.T) {
+		s := fresh(t, database)
+		metered := func(id, user string) policy.Session {
+			w := watching(id)
+			w.User, w.Metered = user, true
+			return w
+		}
+		until := func(w policy.Session) policy.Session {
+			w.Until, w.Decided = w.Until.Add(time.Second), w.Decided.Add(time.Second)
+			return w
+		}
+		plan := func(w policy.Session, plan string) policy.Session {
+			w.Plan = plan
+			return w
+		}
+		who := func(users ...string) []string { return users }
+		seen := int64(0)
+		told := func(what string, want []string, words ...policy.Session) {
+			t.Helper()
+			write(t, s, words...)
+			var entries []string
+			for _, user := range want {
+				entries = append(entries, "user "+user)
+			}
+			got := feed(t, s, seen)
+			require.Equal(t, len(entries), len(got), "%s: %v", what, got)
+			require.ElementsMatch(t, entries, got, what)
+			seen = last(t, s)
+		}
+		anna, ben := metered("1", "anna"), metered("2", "ben")
+		told("two begin, one of nobody, and one without a quota", who("anna", "ben"), anna, ben, metered("3", ""), watching("4"))
+		told("nothing but the decision's end is new", nil, until(anna), until(until(ben)))
+		told("nothing is new", nil, until(anna))
+		back := metered("1", "anna")
+		back.Opened = noon.Add(2 * time.Minute)
+		told("one was gone at once and is back", who("anna"), over("1", time.Minute, 0), back)
+		told("many of one", who("anna"), metered("5", "anna"), metered("6", "anna"), metered("7", "anna"))
+		told("one ends", who("anna"), over("5", time.Minute, time.Minute))
+		told("it ended before", nil, over("5", time.Minute, time.Minute))
+		guess := over("6", time.Minute, time.Minute)
+		guess.Estimated = true
+		told("one vanishes", who("anna"), guess)
+		told("its end is told, and was longer", who("anna"), over("6", 2*time.Minute, 70*time.Second))
+		told("one begins and ends", who("anna"), metered("8", "anna"), over("8", time.Minute, time.Second))
+		told("one comes under no plan", who("ben"), plan(ben, ""))
+		told("and ends", nil, over("2", time.Minute, time.Second))
+		told("one without a quota comes under one", who("anna"), metered("4", "anna"))
+		told("and is without again", who("anna"), watching("4"))
+		told("and ends", nil, over("4", time.Minute, time.Minute))
+		told("one becomes another's", who("anna", "ben"), metered("7", "ben"))
+		denied := metered("9", "anna")
+		denied.State, denied.Reason = policy.SessionDenied, policy.QuotaExhausted
+		told("a denial", nil, denied)
+		told("its end", nil, over("9", time.Minute, 0))
+		told("an end of nobody knows what", nil, of("anna", over("10", time.Minute, time.Minute)))
+	})
+
+	t.Run("no word of who has no quota", func(t *testing.T) {
+		s := fresh(t, database)
+		var opens, ends []policy.Session
+		for i := range 1000 {
+			opens, ends = append(opens, watching(fmt.Sprint(i))), append(ends, over(fmt.Sprint(i), time.Minute, time.Second))
+		}
+		write(t, s, opens...)
+		write(t, s, ends...)
+		require.Empty(t, feed(t, s, 0))
+	})
+
 	for _, stood := range []bool{true, false} {
 		t.Run(fmt.Sprint("racing ends, stored before: ", stood), func(t *testing.T) {
 			open := database(t)
