@@ -33,6 +33,23 @@ const (
 	CredentialKindKey     CredentialKind = "key"
 )
 
+// Defines values for EventOrder.
+const (
+	LatestFirst EventOrder = "latest"
+	OldestFirst EventOrder = "oldest"
+)
+
+// Defines values for EventState.
+const (
+	EventApplied  EventState = "applied"
+	EventDead     EventState = "dead"
+	EventFailed   EventState = "failed"
+	EventIgnored  EventState = "ignored"
+	EventReceived EventState = "received"
+	EventStale    EventState = "stale"
+	EventUnlinked EventState = "unlinked"
+)
+
 // Defines values for FindingOutcome.
 const (
 	OutcomeAllow FindingOutcome = "allow"
@@ -46,6 +63,12 @@ const (
 	EdDSA JWTKeyAlg = "EdDSA"
 	HS256 JWTKeyAlg = "HS256"
 	RS256 JWTKeyAlg = "RS256"
+)
+
+// Defines values for OnCancel.
+const (
+	OnCancelNow       OnCancel = "now"
+	OnCancelPeriodEnd OnCancel = "period_end"
 )
 
 // Defines values for OnDispute.
@@ -225,6 +248,234 @@ type AuditPage struct {
 
 	// Next Where the next page begins. None on the last page.
 	Next Next `json:"next,omitempty,omitzero"`
+}
+
+// BillingEffect What would follow from an event if it were applied now. Nothing was changed.
+type BillingEffect struct {
+	EntitlementsAdded []BillingEntitlement `json:"entitlements_added"`
+
+	// EntitlementsChanged As they would be from then on.
+	EntitlementsChanged []BillingEntitlement `json:"entitlements_changed"`
+	EntitlementsRemoved []BillingEntitlement `json:"entitlements_removed"`
+	HoldsAdded          []BillingHold        `json:"holds_added"`
+	HoldsRemoved        []BillingHold        `json:"holds_removed"`
+
+	// Payments As they would be known from then on.
+	Payments []BillingPayment `json:"payments"`
+
+	// Reason Why it would be in that state, where that needs saying.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// State What became of a billing event. `received`: it is to be applied. `applied`: the facts are what it says. `stale`: what it
+	// says was known, or newer word of the same was. `ignored`: nothing follows from events like it. `unlinked`: it is not
+	// known yet which user it is about. `failed`: it could not be applied, and will be tried again. `dead`: it cannot be
+	// read, or could not be applied after many tries; somebody must look at it.
+	State EventState `json:"state"`
+
+	// Statuses Users who would be of another status.
+	Statuses []BillingStatus `json:"statuses"`
+
+	// Subject What it is about at the provider: kind/id.
+	//
+	// Example: subscription/sub_1PxYz
+	Subject string `json:"subject,omitempty,omitzero"`
+
+	// User Whom it is about.
+	//
+	// Example: alice
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// BillingEntitlement An entitlement that follows from what a provider said.
+type BillingEntitlement struct {
+	From time.Time `json:"from,omitempty,omitzero"`
+
+	// GraceFrom When its renewal failed; the plan's grace counts from it.
+	GraceFrom time.Time `json:"grace_from,omitempty,omitzero"`
+
+	// ID None of one that is not made yet.
+	//
+	// Example: ent_twpporcco62c7wp4np6irnfqs6
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Origin From what it follows: provider/kind/id.
+	//
+	// Example: stripe/subscription/sub_1PxYz
+	Origin string `json:"origin"`
+
+	// Plan Example: gold
+	Plan   string    `json:"plan,omitempty,omitzero"`
+	Source string    `json:"source,omitempty,omitzero"`
+	Stream string    `json:"stream,omitempty,omitzero"`
+	Tag    string    `json:"tag,omitempty,omitzero"`
+	Until  time.Time `json:"until,omitempty,omitzero"`
+
+	// User Example: alice
+	User string `json:"user"`
+}
+
+// BillingEvent defines model for BillingEvent.
+type BillingEvent struct {
+	// Applied When it was applied last.
+	Applied time.Time `json:"applied,omitempty,omitzero"`
+
+	// At The provider's own time of it.
+	At time.Time `json:"at,omitempty,omitzero"`
+
+	// Body As it came in, in Base64; for the role `admin`, until it is dropped for its age.
+	Body []byte `json:"body,omitempty,omitzero"`
+
+	// ID The provider's own, the same in every retry; a hash of the body where it could not be read.
+	//
+	// Example: evt_1PxYz
+	ID string `json:"id"`
+
+	// Next When it is to be applied, or tried again.
+	Next time.Time `json:"next,omitempty,omitzero"`
+
+	// Number Its place in the order in which events were received.
+	//
+	// Example: 4711
+	Number int64 `json:"number"`
+
+	// Provider Example: stripe
+	Provider string `json:"provider"`
+
+	// Reason Why it is in its state, where that needs saying.
+	Reason   string    `json:"reason,omitempty,omitzero"`
+	Received time.Time `json:"received"`
+
+	// State What became of a billing event. `received`: it is to be applied. `applied`: the facts are what it says. `stale`: what it
+	// says was known, or newer word of the same was. `ignored`: nothing follows from events like it. `unlinked`: it is not
+	// known yet which user it is about. `failed`: it could not be applied, and will be tried again. `dead`: it cannot be
+	// read, or could not be applied after many tries; somebody must look at it.
+	State EventState `json:"state"`
+
+	// Subject What it is about at the provider: kind/id.
+	//
+	// Example: subscription/sub_1PxYz
+	Subject string `json:"subject,omitempty,omitzero"`
+
+	// Tries How often applying it failed.
+	Tries int `json:"tries,omitempty,omitzero"`
+
+	// Type The provider's word for what happened.
+	//
+	// Example: invoice.paid
+	Type string `json:"type,omitempty,omitzero"`
+
+	// User Whom it turned out to be about.
+	//
+	// Example: alice
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// BillingEventFilter Which billing events. Each field that is there is to fit.
+type BillingEventFilter struct {
+	// From A moment, as RFC 3339 has it.
+	//
+	// Example: 2026-12-31T23:00:00Z
+	From Moment `json:"from,omitempty,omitzero"`
+
+	// Provider Example: stripe
+	Provider string `json:"provider,omitempty,omitzero"`
+
+	// State What became of a billing event. `received`: it is to be applied. `applied`: the facts are what it says. `stale`: what it
+	// says was known, or newer word of the same was. `ignored`: nothing follows from events like it. `unlinked`: it is not
+	// known yet which user it is about. `failed`: it could not be applied, and will be tried again. `dead`: it cannot be
+	// read, or could not be applied after many tries; somebody must look at it.
+	State EventState `json:"state,omitempty,omitzero"`
+
+	// Type Example: invoice.paid
+	Type string `json:"type,omitempty,omitzero"`
+
+	// Until A moment, as RFC 3339 has it.
+	//
+	// Example: 2026-12-31T23:00:00Z
+	Until Moment `json:"until,omitempty,omitzero"`
+
+	// User Whom they turned out to be about.
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// BillingEventPage defines model for BillingEventPage.
+type BillingEventPage struct {
+	Items []BillingEvent `json:"items"`
+
+	// Next Where the next page begins. None on the last page.
+	Next Next `json:"next,omitempty,omitzero"`
+}
+
+// BillingHold A hold that follows from what a provider said.
+type BillingHold struct {
+	From time.Time `json:"from,omitempty,omitzero"`
+
+	// ID None of one that is not made yet.
+	//
+	// Example: hold_twpporcco62c7wp4np6irnfqs6
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Kind Example: dispute
+	Kind string `json:"kind"`
+
+	// Origin From what it follows: provider/kind/id.
+	//
+	// Example: stripe/dispute/dp_1PxYz
+	Origin string `json:"origin"`
+	Ref    string `json:"ref,omitempty,omitzero"`
+
+	// User Example: alice
+	User string `json:"user"`
+}
+
+// BillingPayment A payment as a provider reported it.
+type BillingPayment struct {
+	// Amount In the currency's smallest unit.
+	//
+	// Example: 999
+	Amount int64 `json:"amount"`
+
+	// Currency Example: usd
+	Currency string `json:"currency,omitempty,omitzero"`
+
+	// ID Example: pi_3P0Xyz
+	ID string `json:"id"`
+
+	// Reason Why it failed or was refused.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Refunded Example: 0
+	Refunded int64 `json:"refunded"`
+
+	// Status Example: succeeded
+	Status string `json:"status"`
+
+	// User Example: alice
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// BillingReplay defines model for BillingReplay.
+type BillingReplay struct {
+	// Effect What would follow from an event if it were applied now. Nothing was changed.
+	Effect BillingEffect `json:"effect,omitempty,omitzero"`
+	Event  BillingEvent  `json:"event"`
+}
+
+// BillingReplays defines model for BillingReplays.
+type BillingReplays struct {
+	// Events How many are applied again. On a dry run, how many the filter picks, those without a body among them.
+	//
+	// Example: 12
+	Events int64 `json:"events"`
+}
+
+// BillingStatus defines model for BillingStatus.
+type BillingStatus struct {
+	// Status Whether a user may do anything at all.
+	Status UserStatus `json:"status"`
+
+	// User Example: alice
+	User string `json:"user"`
 }
 
 // Catalog What is sold and how streams are guarded. What is not in it is not there.
@@ -444,6 +695,15 @@ type EntitlementRequest struct {
 	// Example: 2026-12-31T23:00:00Z
 	Until Moment `json:"until,omitempty,omitzero"`
 }
+
+// EventOrder `oldest`, or `latest` first.
+type EventOrder string
+
+// EventState What became of a billing event. `received`: it is to be applied. `applied`: the facts are what it says. `stale`: what it
+// says was known, or newer word of the same was. `ignored`: nothing follows from events like it. `unlinked`: it is not
+// known yet which user it is about. `failed`: it could not be applied, and will be tried again. `dead`: it cannot be
+// read, or could not be applied after many tries; somebody must look at it.
+type EventState string
 
 // ExplainRequest defines model for ExplainRequest.
 type ExplainRequest struct {
@@ -672,6 +932,9 @@ type NewKey struct {
 // Next Where the next page begins. None on the last page.
 type Next = string
 
+// OnCancel What a cancellation does to the time that is paid for: access stays until the period ends, or ends at once.
+type OnCancel string
+
 // OnDispute What a dispute does to the user, or to what the payment bought.
 type OnDispute string
 
@@ -741,10 +1004,13 @@ type Plan struct {
 	// so that its player comes back on the right one.
 	Bounce bool `json:"bounce,omitempty,omitzero"`
 
+	// Cancel What a cancellation does to the time that is paid for: access stays until the period ends, or ends at once.
+	Cancel OnCancel `json:"cancel,omitempty,omitzero"`
+
 	// Dispute What a dispute does to the user, or to what the payment bought.
 	Dispute OnDispute `json:"dispute,omitempty,omitzero"`
 
-	// Grace How long it goes on after a renewal that failed.
+	// Grace How long the plan goes on after a renewal that failed, or of which nothing was heard when the period ended.
 	Grace Duration `json:"grace,omitempty,omitzero"`
 
 	// Key A name without white space.
@@ -774,6 +1040,9 @@ type Plan struct {
 // PlanChange defines model for PlanChange.
 type PlanChange struct {
 	Bounce bool `json:"bounce,omitempty,omitzero"`
+
+	// Cancel What a cancellation does to the time that is paid for: access stays until the period ends, or ends at once.
+	Cancel OnCancel `json:"cancel,omitempty,omitzero"`
 
 	// Dispute What a dispute does to the user, or to what the payment bought.
 	Dispute OnDispute `json:"dispute,omitempty,omitzero"`
@@ -1166,6 +1435,12 @@ type Word = string
 // CursorParam defines model for CursorParam.
 type CursorParam = string
 
+// DryRunParam defines model for DryRunParam.
+type DryRunParam = bool
+
+// EventParam defines model for EventParam.
+type EventParam = int64
+
 // IDParam defines model for IDParam.
 type IDParam = string
 
@@ -1211,6 +1486,48 @@ type ListAuditParams struct {
 
 	// Cursor The `next` of the page before.
 	Cursor *CursorParam `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListBillingEventsParams defines parameters for ListBillingEvents.
+type ListBillingEventsParams struct {
+	// State Only those in this state.
+	State *EventState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Provider Only those of this provider.
+	Provider *string `form:"provider,omitempty" json:"provider,omitempty"`
+
+	// Type Only those of this type.
+	Type *string `form:"type,omitempty" json:"type,omitempty"`
+
+	// User Only those that turned out to be about this user.
+	User *string `form:"user,omitempty" json:"user,omitempty"`
+
+	// From Only those that were received at this moment or after it.
+	From *Moment `form:"from,omitempty" json:"from,omitempty"`
+
+	// Until Only those that were received before this moment.
+	Until *Moment `form:"until,omitempty" json:"until,omitempty"`
+
+	// Order Which come first.
+	Order *EventOrder `form:"order,omitempty" json:"order,omitempty"`
+
+	// Limit How many items to return at most.
+	Limit *LimitParam `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next` of the page before.
+	Cursor *CursorParam `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ReplayBillingEventsParams defines parameters for ReplayBillingEvents.
+type ReplayBillingEventsParams struct {
+	// DryRun Only say what would be done.
+	DryRun *DryRunParam `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// ReplayBillingEventParams defines parameters for ReplayBillingEvent.
+type ReplayBillingEventParams struct {
+	// DryRun Only say what would be done.
+	DryRun *DryRunParam `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
 // PutCatalogParams defines parameters for PutCatalog.
@@ -1383,6 +1700,9 @@ type ListHoldsParams struct {
 	Cursor *CursorParam `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ReplayBillingEventsJSONRequestBody defines body for ReplayBillingEvents for application/json ContentType.
+type ReplayBillingEventsJSONRequestBody = BillingEventFilter
+
 // PutCatalogJSONRequestBody defines body for PutCatalog for application/json ContentType.
 type PutCatalogJSONRequestBody = Catalog
 
@@ -1490,6 +1810,50 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/audit (the `ListAudit` operationId).
 	ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListBillingEvents List billing events
+	//
+	// In the order in which they were received, without their bodies.
+	//
+	// Corresponds with GET /api/v1/billing/events (the `ListBillingEvents` operationId).
+	ListBillingEvents(ctx context.Context, params *ListBillingEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayBillingEventsWithBody Have billing events applied again
+	//
+	// Those that all fields of the filter fit, of which there is to be one at least. They are applied soon after, in the
+	// order in which they were received. An event whose body was dropped for its age cannot be, and is left as it is. To
+	// apply an event twice changes nothing, unless the catalog has changed, or what authhook makes of such events.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/billing/events/replay (the `ReplayBillingEvents` operationId).
+	ReplayBillingEventsWithBody(ctx context.Context, params *ReplayBillingEventsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayBillingEvents Have billing events applied again
+	//
+	// Those that all fields of the filter fit, of which there is to be one at least. They are applied soon after, in the
+	// order in which they were received. An event whose body was dropped for its age cannot be, and is left as it is. To
+	// apply an event twice changes nothing, unless the catalog has changed, or what authhook makes of such events.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/billing/events/replay (the `ReplayBillingEvents` operationId).
+	ReplayBillingEvents(ctx context.Context, params *ReplayBillingEventsParams, body ReplayBillingEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetBillingEvent Read a billing event
+	//
+	// Its body is shown to the role `admin` only, for it holds what the provider knows of a person.
+	//
+	// Corresponds with GET /api/v1/billing/events/{number} (the `GetBillingEvent` operationId).
+	GetBillingEvent(ctx context.Context, number EventParam, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayBillingEvent Have a billing event applied again
+	//
+	// It is applied soon after, whatever became of it before. With `dry_run` nothing is done, and the answer is what
+	// would follow from it now. Refused with 409 where its body was dropped for its age.
+	//
+	// Corresponds with POST /api/v1/billing/events/{number}/replay (the `ReplayBillingEvent` operationId).
+	ReplayBillingEvent(ctx context.Context, number EventParam, params *ReplayBillingEventParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetCatalog Read the catalog
 	//
@@ -1816,6 +2180,100 @@ type ClientInterface interface {
 // Corresponds with GET /api/v1/audit (the `ListAudit` operationId).
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListBillingEvents List billing events
+//
+// In the order in which they were received, without their bodies.
+//
+// Corresponds with GET /api/v1/billing/events (the `ListBillingEvents` operationId).
+func (c *Client) ListBillingEvents(ctx context.Context, params *ListBillingEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBillingEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayBillingEventsWithBody Have billing events applied again
+//
+// Those that all fields of the filter fit, of which there is to be one at least. They are applied soon after, in the
+// order in which they were received. An event whose body was dropped for its age cannot be, and is left as it is. To
+// apply an event twice changes nothing, unless the catalog has changed, or what authhook makes of such events.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/billing/events/replay (the `ReplayBillingEvents` operationId).
+func (c *Client) ReplayBillingEventsWithBody(ctx context.Context, params *ReplayBillingEventsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayBillingEventsRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayBillingEvents Have billing events applied again
+//
+// Those that all fields of the filter fit, of which there is to be one at least. They are applied soon after, in the
+// order in which they were received. An event whose body was dropped for its age cannot be, and is left as it is. To
+// apply an event twice changes nothing, unless the catalog has changed, or what authhook makes of such events.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/billing/events/replay (the `ReplayBillingEvents` operationId).
+func (c *Client) ReplayBillingEvents(ctx context.Context, params *ReplayBillingEventsParams, body ReplayBillingEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayBillingEventsRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBillingEvent Read a billing event
+//
+// Its body is shown to the role `admin` only, for it holds what the provider knows of a person.
+//
+// Corresponds with GET /api/v1/billing/events/{number} (the `GetBillingEvent` operationId).
+func (c *Client) GetBillingEvent(ctx context.Context, number EventParam, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBillingEventRequest(c.Server, number)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayBillingEvent Have a billing event applied again
+//
+// It is applied soon after, whatever became of it before. With `dry_run` nothing is done, and the answer is what
+// would follow from it now. Refused with 409 where its body was dropped for its age.
+//
+// Corresponds with POST /api/v1/billing/events/{number}/replay (the `ReplayBillingEvent` operationId).
+func (c *Client) ReplayBillingEvent(ctx context.Context, number EventParam, params *ReplayBillingEventParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayBillingEventRequest(c.Server, number, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2636,6 +3094,318 @@ func NewListAuditRequest(server string, params *ListAuditParams) (*http.Request,
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListBillingEventsRequest constructs an http.Request for the ListBillingEvents method
+func NewListBillingEventsRequest(server string, params *ListBillingEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/billing/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Provider != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "provider", *params.Provider, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.User != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "user", *params.User, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Until != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Order != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReplayBillingEventsRequest calls the generic ReplayBillingEvents builder with application/json body
+func NewReplayBillingEventsRequest(server string, params *ReplayBillingEventsParams, body ReplayBillingEventsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplayBillingEventsRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewReplayBillingEventsRequestWithBody constructs an http.Request for the ReplayBillingEvents method, with any body, and a specified content type
+func NewReplayBillingEventsRequestWithBody(server string, params *ReplayBillingEventsParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/billing/events/replay")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetBillingEventRequest constructs an http.Request for the GetBillingEvent method
+func NewGetBillingEventRequest(server string, number EventParam) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "number", number, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/billing/events/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReplayBillingEventRequest constructs an http.Request for the ReplayBillingEvent method
+func NewReplayBillingEventRequest(server string, number EventParam, params *ReplayBillingEventParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "number", number, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/billing/events/%s/replay", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -4448,6 +5218,56 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/audit (the `ListAudit` operationId).
 	ListAuditWithResponse(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*ListAuditResponse, error)
 
+	// ListBillingEventsWithResponse List billing events
+	//
+	// In the order in which they were received, without their bodies.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/billing/events (the `ListBillingEvents` operationId).
+	ListBillingEventsWithResponse(ctx context.Context, params *ListBillingEventsParams, reqEditors ...RequestEditorFn) (*ListBillingEventsResponse, error)
+
+	// ReplayBillingEventsWithBodyWithResponse Have billing events applied again
+	//
+	// Those that all fields of the filter fit, of which there is to be one at least. They are applied soon after, in the
+	// order in which they were received. An event whose body was dropped for its age cannot be, and is left as it is. To
+	// apply an event twice changes nothing, unless the catalog has changed, or what authhook makes of such events.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/billing/events/replay (the `ReplayBillingEvents` operationId).
+	ReplayBillingEventsWithBodyWithResponse(ctx context.Context, params *ReplayBillingEventsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplayBillingEventsResponse, error)
+
+	// ReplayBillingEventsWithResponse Have billing events applied again
+	//
+	// Those that all fields of the filter fit, of which there is to be one at least. They are applied soon after, in the
+	// order in which they were received. An event whose body was dropped for its age cannot be, and is left as it is. To
+	// apply an event twice changes nothing, unless the catalog has changed, or what authhook makes of such events.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/billing/events/replay (the `ReplayBillingEvents` operationId).
+	ReplayBillingEventsWithResponse(ctx context.Context, params *ReplayBillingEventsParams, body ReplayBillingEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplayBillingEventsResponse, error)
+
+	// GetBillingEventWithResponse Read a billing event
+	//
+	// Its body is shown to the role `admin` only, for it holds what the provider knows of a person.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/billing/events/{number} (the `GetBillingEvent` operationId).
+	GetBillingEventWithResponse(ctx context.Context, number EventParam, reqEditors ...RequestEditorFn) (*GetBillingEventResponse, error)
+
+	// ReplayBillingEventWithResponse Have a billing event applied again
+	//
+	// It is applied soon after, whatever became of it before. With `dry_run` nothing is done, and the answer is what
+	// would follow from it now. Refused with 409 where its body was dropped for its age.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/billing/events/{number}/replay (the `ReplayBillingEvent` operationId).
+	ReplayBillingEventWithResponse(ctx context.Context, number EventParam, params *ReplayBillingEventParams, reqEditors ...RequestEditorFn) (*ReplayBillingEventResponse, error)
+
 	// GetCatalogWithResponse Read the catalog
 	//
 	// As YAML, or as JSON where `Accept` asks for it. Secrets are left out.
@@ -4848,6 +5668,182 @@ func (r ListAuditResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListAuditResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListBillingEventsResponseDefaultHeaders the declared response headers of an HTTP default response for ListBillingEvents
+type ListBillingEventsResponseDefaultHeaders struct {
+	Allow           string
+	RetryAfter      int
+	WWWAuthenticate string
+}
+
+type ListBillingEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BillingEventPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListBillingEventsResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBillingEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBillingEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBillingEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplayBillingEventsResponseDefaultHeaders the declared response headers of an HTTP default response for ReplayBillingEvents
+type ReplayBillingEventsResponseDefaultHeaders struct {
+	Allow           string
+	RetryAfter      int
+	WWWAuthenticate string
+}
+
+type ReplayBillingEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BillingReplays
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Impossible
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ReplayBillingEventsResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplayBillingEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplayBillingEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplayBillingEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetBillingEventResponseDefaultHeaders the declared response headers of an HTTP default response for GetBillingEvent
+type GetBillingEventResponseDefaultHeaders struct {
+	Allow           string
+	RetryAfter      int
+	WWWAuthenticate string
+}
+
+type GetBillingEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BillingEvent
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetBillingEventResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBillingEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBillingEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBillingEventResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplayBillingEventResponseDefaultHeaders the declared response headers of an HTTP default response for ReplayBillingEvent
+type ReplayBillingEventResponseDefaultHeaders struct {
+	Allow           string
+	RetryAfter      int
+	WWWAuthenticate string
+}
+
+type ReplayBillingEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BillingReplay
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ReplayBillingEventResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplayBillingEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplayBillingEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplayBillingEventResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6385,6 +7381,86 @@ func (c *ClientWithResponses) ListAuditWithResponse(ctx context.Context, params 
 	return ParseListAuditResponse(rsp)
 }
 
+// ListBillingEventsWithResponse List billing events
+//
+// In the order in which they were received, without their bodies.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/billing/events (the `ListBillingEvents` operationId).
+func (c *ClientWithResponses) ListBillingEventsWithResponse(ctx context.Context, params *ListBillingEventsParams, reqEditors ...RequestEditorFn) (*ListBillingEventsResponse, error) {
+	rsp, err := c.ListBillingEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBillingEventsResponse(rsp)
+}
+
+// ReplayBillingEventsWithBodyWithResponse Have billing events applied again
+//
+// Those that all fields of the filter fit, of which there is to be one at least. They are applied soon after, in the
+// order in which they were received. An event whose body was dropped for its age cannot be, and is left as it is. To
+// apply an event twice changes nothing, unless the catalog has changed, or what authhook makes of such events.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/billing/events/replay (the `ReplayBillingEvents` operationId).
+func (c *ClientWithResponses) ReplayBillingEventsWithBodyWithResponse(ctx context.Context, params *ReplayBillingEventsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplayBillingEventsResponse, error) {
+	rsp, err := c.ReplayBillingEventsWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplayBillingEventsResponse(rsp)
+}
+
+// ReplayBillingEventsWithResponse Have billing events applied again
+//
+// Those that all fields of the filter fit, of which there is to be one at least. They are applied soon after, in the
+// order in which they were received. An event whose body was dropped for its age cannot be, and is left as it is. To
+// apply an event twice changes nothing, unless the catalog has changed, or what authhook makes of such events.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/billing/events/replay (the `ReplayBillingEvents` operationId).
+func (c *ClientWithResponses) ReplayBillingEventsWithResponse(ctx context.Context, params *ReplayBillingEventsParams, body ReplayBillingEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplayBillingEventsResponse, error) {
+	rsp, err := c.ReplayBillingEvents(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplayBillingEventsResponse(rsp)
+}
+
+// GetBillingEventWithResponse Read a billing event
+//
+// Its body is shown to the role `admin` only, for it holds what the provider knows of a person.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/billing/events/{number} (the `GetBillingEvent` operationId).
+func (c *ClientWithResponses) GetBillingEventWithResponse(ctx context.Context, number EventParam, reqEditors ...RequestEditorFn) (*GetBillingEventResponse, error) {
+	rsp, err := c.GetBillingEvent(ctx, number, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBillingEventResponse(rsp)
+}
+
+// ReplayBillingEventWithResponse Have a billing event applied again
+//
+// It is applied soon after, whatever became of it before. With `dry_run` nothing is done, and the answer is what
+// would follow from it now. Refused with 409 where its body was dropped for its age.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/billing/events/{number}/replay (the `ReplayBillingEvent` operationId).
+func (c *ClientWithResponses) ReplayBillingEventWithResponse(ctx context.Context, number EventParam, params *ReplayBillingEventParams, reqEditors ...RequestEditorFn) (*ReplayBillingEventResponse, error) {
+	rsp, err := c.ReplayBillingEvent(ctx, number, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplayBillingEventResponse(rsp)
+}
+
 // GetCatalogWithResponse Read the catalog
 //
 // As YAML, or as JSON where `Accept` asks for it. Secrets are left out.
@@ -7027,6 +8103,274 @@ func ParseListAuditResponse(rsp *http.Response) (*ListAuditResponse, error) {
 	switch {
 	case true:
 		var headers ListAuditResponseDefaultHeaders
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListBillingEventsResponse parses an HTTP response from a ListBillingEventsWithResponse call
+func ParseListBillingEventsResponse(rsp *http.Response) (*ListBillingEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBillingEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BillingEventPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ListBillingEventsResponseDefaultHeaders
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplayBillingEventsResponse parses an HTTP response from a ReplayBillingEventsWithResponse call
+func ParseReplayBillingEventsResponse(rsp *http.Response) (*ReplayBillingEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplayBillingEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BillingReplays
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Impossible
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ReplayBillingEventsResponseDefaultHeaders
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetBillingEventResponse parses an HTTP response from a GetBillingEventWithResponse call
+func ParseGetBillingEventResponse(rsp *http.Response) (*GetBillingEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBillingEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BillingEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers GetBillingEventResponseDefaultHeaders
+		if values := rsp.Header.Values("Allow"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Allow = value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplayBillingEventResponse parses an HTTP response from a ReplayBillingEventWithResponse call
+func ParseReplayBillingEventResponse(rsp *http.Response) (*ReplayBillingEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplayBillingEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BillingReplay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ReplayBillingEventResponseDefaultHeaders
 		if values := rsp.Header.Values("Allow"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Allow", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

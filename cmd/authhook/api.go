@@ -27,6 +27,7 @@ func (s *service) api(triggers *webhook.Triggers) (*admin.API, error) {
 		End:   end,
 		Token: s.settings.adminToken, Node: s.settings.node, Log: s.log,
 		Changed: s.catchUp, Applied: s.catchUpCatalog, Observe: s.metrics.APIRequest,
+		TryEvent: s.tryEvent, Replayed: s.applier.Wake,
 		Request: func(triggerType, node string, body []byte) (policy.Request, error) {
 			return triggers.Request(&webhook.Call{Type: mist.Type(triggerType), Name: node, Body: body})
 		},
@@ -44,6 +45,14 @@ func (s *service) end(ctx context.Context, node, id string) error {
 	_ = s.enforcer.End(node, id) // another's node is theirs to tell
 	s.follower.Wake()
 	return nil
+}
+
+// tryEvent says what a billing event would change if it were applied now.
+func (s *service) tryEvent(ctx context.Context, number int64) (*store.BillingEffect, error) {
+	if s.sold() == nil {
+		return nil, policy.ErrNoCatalog
+	}
+	return s.applier.Try(ctx, number)
 }
 
 // catchUp has every change of facts that was committed before it is called hold for the next decision. It acts on what

@@ -62,6 +62,11 @@ func (c *connection) Close() error { return c.close() }
 // connect opens what the flags name. A database is opened as the command says; what it does there is what a service would
 // do with its calls.
 func (f *serviceFlags) connect(ctx context.Context, open func(context.Context) (database, error)) (*connection, error) {
+	return f.connectTrying(ctx, open, func(database) tries { return nil })
+}
+
+// connectTrying is connect for a command that knows how billing events are read: on a database, it says what they would change.
+func (f *serviceFlags) connectTrying(ctx context.Context, open func(context.Context) (database, error), with func(database) tries) (*connection, error) {
 	if f.Server != "" {
 		return f.call()
 	}
@@ -69,7 +74,7 @@ func (f *serviceFlags) connect(ctx context.Context, open func(context.Context) (
 	if err != nil {
 		return nil, err
 	}
-	direct, token, err := answerFrom(db)
+	direct, token, err := answerFrom(db, with(db))
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

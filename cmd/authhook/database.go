@@ -23,6 +23,7 @@ type database interface {
 	EndSession(ctx context.Context, node, id string) error
 	feed.Reader
 	pruner
+	inbox
 	admin.Store
 
 	Migrate(context.Context) error

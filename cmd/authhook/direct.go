@@ -27,13 +27,16 @@ const nodeWithoutName = "mist"
 // service and for a database, and neither takes what the other refuses.
 type direct struct{ api *admin.API }
 
-// answerFrom answers from a database, whoever has the token.
-func answerFrom(db database) (d *direct, token string, err error) {
+// tries says what a billing event would change if it were applied now.
+type tries func(ctx context.Context, number int64) (*store.BillingEffect, error)
+
+// answerFrom answers from a database, whoever has the token. Try is nil where the command knows no billing systems.
+func answerFrom(db database, try tries) (d *direct, token string, err error) {
 	token = rand.Text()
 	nothing := func(context.Context) {} // nobody here keeps facts in memory
 	api, err := admin.New(db, explainer{db}, admin.Options{
 		Token: token, Actor: commandLine, Node: nodeWithoutName, Log: slog.New(slog.DiscardHandler),
-		Changed: nothing, Applied: nothing, Observe: func(string, int) {}, Failed: keepFailure,
+		Changed: nothing, Applied: nothing, Observe: func(string, int) {}, Failed: keepFailure, TryEvent: try,
 		Request: func(string, string, []byte) (policy.Request, error) {
 			return policy.Request{}, errors.New("triggers are explained by a service")
 		},

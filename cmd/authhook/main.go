@@ -45,6 +45,7 @@ type commands struct {
 	Apply   applyCommand   `cmd:"" help:"Put a catalog of plans, streams and prices in force."`
 	Token   tokenCommand   `cmd:"" help:"Make a key for a user, or sign a JWT for trying out."`
 	Keys    keysCommand    `cmd:"" help:"Make, list and withdraw keys of the API."`
+	Billing billingCommand `cmd:"" help:"Look into the inbox of billing events, have them applied again, and fetch those that were missed."`
 	Mist    mistCommand    `cmd:"" help:"Put triggers into MistServers, say what is wrong with them, list and end their sessions."`
 	Explain explainCommand `cmd:"" help:"Say how a request would be decided, rule by rule, without effect."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's tables up to date."`

@@ -21,22 +21,15 @@ type mistCommand struct {
 	End       mistEndCommand       `cmd:"" help:"End sessions now. Their players may come back unless their right is taken away."`
 }
 
-// mistFlags say which MistServers are meant, with the same words as serve.
-type mistFlags struct {
-	Mist      []string `default:"udp://127.0.0.1:4242" sep:"," placeholder:"[NAME=]URL" help:"The APIs of the MistServers: udp://host:port or http://user:password@host:port, with the server's configured name before it where there are several."`
-	MistFile  string   `placeholder:"FILE" help:"A file that holds the same."`
-	MistLists []string `sep:"," placeholder:"[NAME=]URL" help:"Where a MistServer with a udp: URL answers HTTP, for what fits no datagram. Its own host and port when left out."`
-}
-
 // mistServer is a MistServer that a command speaks to.
 type mistServer struct {
 	mistSetting
 	*api.Client
 }
 
-// open makes the clients of all of them. Nothing is sent yet.
-func (f *mistFlags) open() (servers []mistServer, closeAll func(), err error) {
-	settings, err := (&serveCommand{Mist: f.Mist, MistFile: f.MistFile, MistLists: f.MistLists}).mistSettings()
+// servers makes the clients of all of them. Nothing is sent yet.
+func (f *mistFlags) servers() (servers []mistServer, closeAll func(), err error) {
+	settings, err := f.mistSettings()
 	if err != nil {
 		return nil, nil, err
 	}

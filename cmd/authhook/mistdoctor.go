@@ -30,7 +30,7 @@ type diagnosis struct {
 
 // Run looks at every MistServer. It fails, with exit code 1, when something is wrong with one.
 func (c *mistDoctorCommand) Run(ctx context.Context, s streams) error {
-	servers, closeAll, err := c.open()
+	servers, closeAll, err := c.servers()
 	if err != nil {
 		return err
 	}

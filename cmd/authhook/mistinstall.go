@@ -14,7 +14,6 @@ import (
 	"authhook/internal/mist"
 	"authhook/internal/mist/api"
 	"authhook/internal/mist/guard"
-	"authhook/internal/webhook"
 )
 
 // handlerFlags say whom MistServer asks.
@@ -45,7 +44,7 @@ func (f *handlerFlags) handler() (string, error) {
 	if path.Base(u.Path) != "trigger" {
 		return "", wrongSetting("--handler does not end in /trigger: " + form + "; the key behind it is --trigger-key")
 	}
-	key, err := secretFrom("trigger-key", f.TriggerKey, f.TriggerKeyFile)
+	key, err := triggerKeyFrom(f.TriggerKey, f.TriggerKeyFile)
 	if err != nil {
 		return "", err
 	}
@@ -53,23 +52,7 @@ func (f *handlerFlags) handler() (string, error) {
 	if key == "" {
 		return base, nil
 	}
-	if err := checkTriggerKey(key); err != nil {
-		return "", err
-	}
 	return base + "/" + key, nil
-}
-
-// checkTriggerKey says why serve would not take a key.
-func checkTriggerKey(key string) error {
-	if n := len(key); n < webhook.ShortestTriggerKey || n > webhook.LongestTriggerKey {
-		return wrongSetting("--trigger-key has %d characters, and serve takes %d to %d", n, webhook.ShortestTriggerKey, webhook.LongestTriggerKey)
-	}
-	if strings.ContainsFunc(key, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.~", r))
-	}) {
-		return wrongSetting("--trigger-key stands in a URL: it has letters, digits and -_.~ only")
-	}
-	return nil
 }
 
 type mistInstallCommand struct {
@@ -114,7 +97,7 @@ func (c *mistInstallCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	servers, closeAll, err := c.open()
+	servers, closeAll, err := c.servers()
 	if err != nil {
 		return err
 	}
@@ -292,7 +275,7 @@ func (c *mistUninstallCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	servers, closeAll, err := c.open()
+	servers, closeAll, err := c.servers()
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ type listedSession struct {
 
 // Run lists who was there a second ago, viewers first by stream.
 func (c *mistSessionsCommand) Run(ctx context.Context, s streams) error {
-	servers, closeAll, err := c.open()
+	servers, closeAll, err := c.servers()
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (c *mistEndCommand) Run(ctx context.Context, s streams) error {
 	if c.Wait <= 0 || c.Look < 0 {
 		return wrongSetting("--wait must be above zero, --look not below")
 	}
-	servers, closeAll, err := c.open()
+	servers, closeAll, err := c.servers()
 	if err != nil {
 		return err
 	}

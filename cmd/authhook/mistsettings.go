@@ -6,6 +6,13 @@ import (
 	"authhook/internal/mist/api"
 )
 
+// mistFlags say which MistServers are meant.
+type mistFlags struct {
+	Mist      []string `default:"udp://127.0.0.1:4242" sep:"," placeholder:"[NAME=]URL,…" help:"The APIs of the MistServers: udp://host:port or http://user:password@host:port, with the server's configured name before it where there are several. With 'none', serve holds no sessions to their decisions."`
+	MistFile  string   `placeholder:"FILE" help:"A file that holds the same."`
+	MistLists []string `sep:"," placeholder:"[NAME=]URL,…" help:"Where a MistServer with a udp: URL answers HTTP, for what fits no datagram. Its own host and port when left out."`
+}
+
 // mistSetting is one MistServer's API.
 type mistSetting struct {
 	name  string // empty: it is asked for its name
@@ -21,11 +28,11 @@ func (m *mistSetting) open() (*api.Client, error) {
 // noMist says that no MistServer is told anything.
 const noMist = "none"
 
-// mistSettings are the MistServers to be told what becomes of their sessions.
-func (c *serveCommand) mistSettings() ([]mistSetting, error) {
-	given := c.Mist
-	if c.MistFile != "" {
-		text, err := secretFrom("mist", "", c.MistFile)
+// mistSettings are the MistServers that are meant, none for "none".
+func (f *mistFlags) mistSettings() ([]mistSetting, error) {
+	given := f.Mist
+	if f.MistFile != "" {
+		text, err := secretFrom("mist", "", f.MistFile)
 		if err != nil {
 			return nil, err
 		}
@@ -35,7 +42,7 @@ func (c *serveCommand) mistSettings() ([]mistSetting, error) {
 		return nil, nil
 	}
 	lists := map[string]string{}
-	for _, text := range c.MistLists {
+	for _, text := range f.MistLists {
 		m := readMist(text)
 		lists[m.name] = m.url
 	}

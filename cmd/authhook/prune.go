@@ -14,6 +14,7 @@ type pruner interface {
 	PrunePreviews(ctx context.Context, beganBefore time.Time) (int64, error)
 	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
 	PruneAudit(ctx context.Context, before time.Time) (int64, error)
+	PruneEventBodies(ctx context.Context, receivedBefore time.Time) (int64, error)
 }
 
 const (
@@ -27,14 +28,22 @@ const (
 	keepLeases = time.Hour
 	// keepAudit is how long it can be asked who changed what.
 	keepAudit = 400 * 24 * time.Hour
+	// shortestKeepEvents is how long the body of a billing event is kept at least: as long as Stripe shows its own.
+	shortestKeepEvents = 30 * 24 * time.Hour
 )
 
+// keptFor is how long things are kept that are a setting.
+type keptFor struct {
+	sessions, events time.Duration
+	previews         func() time.Duration
+}
+
 // keepPruned prunes every ten minutes. What fails is tried again with the next.
-func keepPruned(ctx context.Context, p pruner, keepSessions time.Duration, longestPreview func() time.Duration, log *slog.Logger) {
+func keepPruned(ctx context.Context, p pruner, keep keptFor, log *slog.Logger) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for {
-		prune(ctx, p, time.Now(), keepSessions, longestPreview(), log)
+		prune(ctx, p, time.Now(), keep, log)
 		select {
 		case <-ctx.Done():
 			return
@@ -43,18 +52,19 @@ func keepPruned(ctx context.Context, p pruner, keepSessions time.Duration, longe
 	}
 }
 
-func prune(ctx context.Context, p pruner, now time.Time, keepSessions, longestPreview time.Duration, log *slog.Logger) {
+func prune(ctx context.Context, p pruner, now time.Time, keep keptFor, log *slog.Logger) {
 	for _, kind := range []struct {
 		name  string
 		prune func(context.Context, time.Time) (int64, error)
 		keep  time.Duration
 	}{
-		{"sessions", p.PruneSessions, keepSessions},
+		{"sessions", p.PruneSessions, keep.sessions},
 		{"denials", p.PruneDenials, keepDenials},
 		{"changes", p.PruneChanges, keepChanges},
-		{"previews", p.PrunePreviews, longestPreview},
+		{"previews", p.PrunePreviews, keep.previews()},
 		{"leases", p.PruneLeases, keepLeases},
 		{"audit", p.PruneAudit, keepAudit},
+		{"bodies of billing events", p.PruneEventBodies, keep.events},
 	} {
 		switch n, err := kind.prune(ctx, now.Add(-kind.keep)); {
 		case err != nil && ctx.Err() == nil:

@@ -7,16 +7,15 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"authhook/internal/policy"
-	"authhook/internal/webhook"
 	"authhook/internal/webhook/admin"
 )
 
 type serveCommand struct {
 	databaseFlags
+	mistFlags
 	Listen         string        `default:"127.0.0.1:4280" placeholder:"ADDRESS:PORT" help:"Where to answer HTTP. On an address other than loopback a trigger key is demanded."`
 	Socket         string        `placeholder:"PATH" help:"A Unix socket to answer authhook-trigger on."`
 	SocketMode     string        `default:"0660" placeholder:"MODE" help:"Who may use the socket, as chmod's octal mode."`
@@ -26,17 +25,17 @@ type serveCommand struct {
 	AdminToken     string        `placeholder:"TOKEN" help:"A secret that permits everything at /api/v1, for a start: 'authhook keys' makes keys that permit less. At least 24 characters."`
 	AdminTokenFile string        `placeholder:"FILE" help:"A file that holds the admin token."`
 	OnUnavailable  string        `default:"deny" enum:"deny,allow" placeholder:"deny|allow" help:"The answer while the facts cannot be read: deny or allow. Live sessions are never ended for it."`
-	Mist           []string      `default:"udp://127.0.0.1:4242" sep:"," placeholder:"[NAME=]URL,…" help:"The APIs of the MistServers whose sessions are held to their decisions: udp://host:port or http://user:password@host:port, with the server's configured name before it where there are several. 'none' for none."`
-	MistFile       string        `placeholder:"FILE" help:"A file that holds the same."`
-	MistLists      []string      `sep:"," placeholder:"[NAME=]URL,…" help:"Where a MistServer with a udp: URL answers HTTP, for lists that fit no datagram. Its own host and port when left out."`
 	Node           string        `default:"mist" placeholder:"NAME" help:"The name of a MistServer that is configured with none."`
 	SessionMode    string        `placeholder:"0-15" help:"MistServer's sessionViewerMode (its default is 14). When given, a session id that MistServer would not compute is refused."`
 	FactsFresh     time.Duration `default:"1m" help:"How old facts in memory may become before they are read again."`
 	FactsStale     time.Duration `default:"10m" help:"How much older facts may become while the database is away; 0s for no older."`
 	FactsEntries   int           `default:"200000" help:"For how many users facts are kept in memory."`
 	KeepSessions   time.Duration `default:"2160h" help:"How long ended sessions are kept, for looking back. Denied ones are kept for an hour."`
+	KeepEvents     time.Duration `default:"2160h" help:"How long the bodies of billing events that are done with are kept, for looking back and for applying them again. 720h at least."`
 	LogLevel       string        `default:"info" enum:"debug,info,warn,error" help:"debug, info (a line a decision), warn or error."`
 	LogFormat      string        `default:"text" enum:"text,json" help:"text or json."`
+	billingFlags
+	billingSecrets
 }
 
 // Run answers triggers until the context ends.
@@ -55,21 +54,12 @@ func (c *serveCommand) settings() (*serviceSettings, error) {
 	cfg := &serviceSettings{
 		listen: c.Listen, socket: c.Socket, node: c.Node,
 		allowUnavailable: c.OnUnavailable == "allow",
-		keepSessions:     c.KeepSessions,
-		factsFresh:       c.FactsFresh, factsStale: c.FactsStale, factsEntries: c.FactsEntries,
+		keepSessions:     c.KeepSessions, keepEvents: c.KeepEvents,
+		factsFresh: c.FactsFresh, factsStale: c.FactsStale, factsEntries: c.FactsEntries,
 	}
 	var err error
-	if cfg.triggerKey, err = secretFrom("trigger-key", c.TriggerKey, c.TriggerKeyFile); err != nil {
+	if cfg.triggerKey, err = triggerKeyFrom(c.TriggerKey, c.TriggerKeyFile); err != nil {
 		return nil, err
-	}
-	if n := len(cfg.triggerKey); n > 0 && (n < webhook.ShortestTriggerKey || n > webhook.LongestTriggerKey) {
-		return nil, wrongSetting("--trigger-key has %d characters: it needs %d to %d, since MistServer cuts a handler's URL at 127",
-			n, webhook.ShortestTriggerKey, webhook.LongestTriggerKey)
-	}
-	if strings.ContainsFunc(cfg.triggerKey, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.~", r))
-	}) {
-		return nil, wrongSetting("--trigger-key stands in a URL: use letters, digits and -_.~ only, as 'openssl rand -hex 16' makes")
 	}
 	if cfg.adminToken, err = secretFrom("admin-token", c.AdminToken, c.AdminTokenFile); err != nil {
 		return nil, err
@@ -101,6 +91,12 @@ func (c *serveCommand) settings() (*serviceSettings, error) {
 	}
 	if c.KeepSessions < time.Hour {
 		return nil, wrongSetting("--keep-sessions %s: sessions must be kept for an hour at least", c.KeepSessions)
+	}
+	if c.KeepEvents < shortestKeepEvents {
+		return nil, wrongSetting("--keep-events %s: billing events must be kept for %s at least, since some are sent again that late", c.KeepEvents, shortestKeepEvents)
+	}
+	if cfg.providers, err = c.providers(&c.billingSecrets); err != nil {
+		return nil, err
 	}
 	if c.FactsFresh <= 0 || c.FactsStale < 0 || c.FactsEntries <= 0 {
 		return nil, wrongSetting("--facts-fresh and --facts-entries must be above zero, --facts-stale not below")

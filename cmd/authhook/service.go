@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"authhook/internal/billing"
 	"authhook/internal/credential"
 	"authhook/internal/enforce"
 	"authhook/internal/mist/api"
@@ -41,6 +42,8 @@ type serviceSettings struct {
 	node             string
 	sessionMode      *int
 	keepSessions     time.Duration
+	keepEvents       time.Duration
+	providers        providers
 	factsFresh       time.Duration
 	factsStale       time.Duration
 	factsEntries     int
@@ -58,6 +61,9 @@ type service struct {
 	mist     []*api.Client
 	follower *feed.Follower
 	metrics  *webhook.Metrics
+	receiver *billing.Receiver
+	applier  *billing.Applier
+	inbox    inboxMetrics
 	loading  sync.Mutex       // one catalog is put in force after the other
 	jwts     *credential.JWTs // of the catalog in force
 	reload   chan struct{}    // holds a token while the catalog is to be read again
@@ -119,8 +125,9 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 	}
 	server := webhook.NewServer(webhook.NewHandler(triggers, s.metrics, webhook.HandlerOptions{
 		TriggerKey: cfg.triggerKey, Ready: s.readiness, API: contract,
+		Billing: webhook.NewBilling(s.receiver, s.metrics, log, webhook.BillingOptions{Providers: names(cfg.providers.served)}),
 	}), log)
-	log.Info("listening", "address", listener.Addr().String())
+	log.Info("listening", "address", listener.Addr().String(), "billing", names(cfg.providers.served))
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveHTTP(ctx, server, listener) })
 	if socket != nil {
@@ -133,8 +140,13 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 		writeWelcome(out, cfg, listener.Addr().String())
 		group.Go(func() error { return s.keepCatalog(ctx) })
 		group.Go(func() error { return s.enforcer.Run(ctx, s.decider) })
+		group.Go(func() error { return s.applier.Run(ctx) })
 		group.Go(func() error {
-			keepPruned(ctx, s.db, cfg.keepSessions, s.decider.LongestPreview, log)
+			s.keepCounted(ctx)
+			return nil
+		})
+		group.Go(func() error {
+			keepPruned(ctx, s.db, keptFor{cfg.keepSessions, cfg.keepEvents, s.decider.LongestPreview}, log)
 			return nil
 		})
 		return s.follower.Run(ctx)
@@ -171,6 +183,7 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 	s.decider = policy.NewDecider(s.cache, s.enforcer.Places(), s.db, policy.Options{AllowUnavailable: cfg.allowUnavailable})
 	s.follower = feed.New(s.db, feed.Latest, feed.Options{Log: log}, s.changed, s.lostTrack)
 	s.observe()
+	s.takeBilling()
 	return s, nil
 }
 
@@ -249,6 +262,7 @@ func (s *service) loadCatalog(ctx context.Context) (err error) {
 // answered for: a JWT is then unavailable, and /readyz says so.
 func (s *service) useCatalog(c *policy.Catalog) {
 	defer s.enforcer.ChangedAll()
+	defer s.applier.Wake() // events wait for the first one
 	if was := s.decider.Catalog(); was == nil || !reflect.DeepEqual(was.JWT, c.JWT) {
 		defer s.enforcer.KeysArrived()
 		defer s.enforcer.JWTKeysChanged()

@@ -35,6 +35,18 @@ A key for a user who has bought the plan "gold":
 
   %s token alice --create --plan gold --for 720h
 `, version, address, key, recordedSession(), url, triggerEntry(url), os.Args[0])
+	writeBillingWelcome(w, names(cfg.providers.served), "http://"+reachable(address))
+}
+
+// writeBillingWelcome says where billing systems report. They come from elsewhere, so the host is for the operator to say.
+func writeBillingWelcome(w io.Writer, served []string, url string) {
+	if len(served) == 0 {
+		return
+	}
+	_, _ = fmt.Fprint(w, "\nBilling systems report here, behind an address of yours that they can reach over https:\n\n")
+	for _, name := range served {
+		_, _ = fmt.Fprintf(w, "  %s/billing/%s\n", url, name)
+	}
 }
 
 // reachable is an address that a media server on this machine can use: one that listens everywhere is no address to ask.

@@ -42,11 +42,14 @@ type HandlerOptions struct {
 	Ready func(context.Context) map[string]string
 	// API serves what lies below /api/; nil: nothing does.
 	API http.Handler
+	// Billing serves /billing and what lies below it; nil: nothing does.
+	Billing *Billing
 }
 
 // Handler is everything that is served over HTTP.
 type Handler struct {
 	endpoint *triggerEndpoint
+	billing  *Billing
 	router   *chi.Mux
 }
 
@@ -63,17 +66,28 @@ func NewHandler(t *Triggers, m *Metrics, o HandlerOptions) *Handler {
 	if o.API != nil {
 		router.Handle("/api/*", o.API)
 	}
-	return &Handler{e, router}
+	return &Handler{e, o.Billing, router}
 }
 
 // ServeHTTP answers a request. Triggers are the one path that is asked thousands of times a second: they go past the
-// router.
+// router. So does billing, whose senders take other answers than the router's for an end of all sending.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if path, ok := strings.CutPrefix(r.URL.Path, "/trigger"); ok && (path == "" || path[0] == '/') {
-		h.endpoint.serve(w, r, strings.TrimPrefix(path, "/"))
+	if key, ok := below("/trigger", r.URL.Path); ok {
+		h.endpoint.serve(w, r, key)
+		return
+	}
+	if name, ok := below("/billing", r.URL.Path); ok && h.billing != nil {
+		h.billing.serve(w, r, name)
 		return
 	}
 	h.router.ServeHTTP(w, r)
+}
+
+// below is what a path has below a directory; empty for the directory itself. Steps such as ".." are not taken: they are
+// part of what is below.
+func below(directory, path string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(path, directory)
+	return strings.TrimPrefix(rest, "/"), ok && (rest == "" || rest[0] == '/')
 }
 
 // Routes are those of the router, for comparing them with the contract.

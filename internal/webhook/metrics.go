@@ -28,6 +28,7 @@ type Metrics struct {
 	repeats   prometheus.Counter
 	seconds   prometheus.Histogram
 	requests  *prometheus.CounterVec
+	billing   *prometheus.CounterVec
 	nodes     nodes
 }
 
@@ -95,6 +96,9 @@ func NewMetrics() *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authhook_api_requests_total", Help: "Requests to the admin API, by operation and class of the answer's status.",
 		}, []string{"operation", "status"}),
+		billing: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "authhook_billing_requests_total", Help: "Requests to /billing, by provider and the answer's status; names that are no provider's are \"unknown\".",
+		}, []string{"provider", "answer"}),
 		nodes: nodes{known: make(map[string]*sessionCounts), counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authhook_sessions_total",
 			Help: "Sessions that were let in (open), turned away (denied) or over (ended), by node; the 101st node and on are \"other\".",
@@ -116,7 +120,7 @@ func NewMetrics() *Metrics {
 			m.triggers[t] = triggers.WithLabelValues(string(t))
 		}
 	}
-	m.registry.MustRegister(decisions, triggers, m.problems, m.socket, m.repeats, m.seconds, m.requests, m.nodes.counts,
+	m.registry.MustRegister(decisions, triggers, m.problems, m.socket, m.repeats, m.seconds, m.requests, m.billing, m.nodes.counts,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

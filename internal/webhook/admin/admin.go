@@ -52,6 +52,10 @@ type Options struct {
 	// End has a node end a session, and writes into the audit who asked for it ([store.ActorOf]). [ErrNotHeld] when no
 	// authhook here has the node. Nil: there is no MistServer to tell.
 	End func(ctx context.Context, node, id string) error
+	// TryEvent says what a billing event would change if it were applied now. Nil: nobody here knows how events are read.
+	TryEvent func(ctx context.Context, number int64) (*store.BillingEffect, error)
+	// Replayed is called when billing events are to be applied again. It may be nil.
+	Replayed func()
 	// Failed is told why a request failed for no fault of who made it. It may be nil.
 	Failed func(ctx context.Context, err error)
 	// Observe counts a request, by the operation of the contract, or "unknown", and the answer's status.

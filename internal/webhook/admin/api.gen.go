@@ -32,6 +32,23 @@ const (
 	CredentialKindKey     CredentialKind = "key"
 )
 
+// Defines values for EventOrder.
+const (
+	LatestFirst EventOrder = "latest"
+	OldestFirst EventOrder = "oldest"
+)
+
+// Defines values for EventState.
+const (
+	EventApplied  EventState = "applied"
+	EventDead     EventState = "dead"
+	EventFailed   EventState = "failed"
+	EventIgnored  EventState = "ignored"
+	EventReceived EventState = "received"
+	EventStale    EventState = "stale"
+	EventUnlinked EventState = "unlinked"
+)
+
 // Defines values for FindingOutcome.
 const (
 	OutcomeAllow FindingOutcome = "allow"
@@ -45,6 +62,12 @@ const (
 	EdDSA JWTKeyAlg = "EdDSA"
 	HS256 JWTKeyAlg = "HS256"
 	RS256 JWTKeyAlg = "RS256"
+)
+
+// Defines values for OnCancel.
+const (
+	OnCancelNow       OnCancel = "now"
+	OnCancelPeriodEnd OnCancel = "period_end"
 )
 
 // Defines values for OnDispute.
@@ -224,6 +247,234 @@ type AuditPage struct {
 
 	// Next Where the next page begins. None on the last page.
 	Next Next `json:"next,omitempty,omitzero"`
+}
+
+// BillingEffect What would follow from an event if it were applied now. Nothing was changed.
+type BillingEffect struct {
+	EntitlementsAdded []BillingEntitlement `json:"entitlements_added"`
+
+	// EntitlementsChanged As they would be from then on.
+	EntitlementsChanged []BillingEntitlement `json:"entitlements_changed"`
+	EntitlementsRemoved []BillingEntitlement `json:"entitlements_removed"`
+	HoldsAdded          []BillingHold        `json:"holds_added"`
+	HoldsRemoved        []BillingHold        `json:"holds_removed"`
+
+	// Payments As they would be known from then on.
+	Payments []BillingPayment `json:"payments"`
+
+	// Reason Why it would be in that state, where that needs saying.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// State What became of a billing event. `received`: it is to be applied. `applied`: the facts are what it says. `stale`: what it
+	// says was known, or newer word of the same was. `ignored`: nothing follows from events like it. `unlinked`: it is not
+	// known yet which user it is about. `failed`: it could not be applied, and will be tried again. `dead`: it cannot be
+	// read, or could not be applied after many tries; somebody must look at it.
+	State EventState `json:"state"`
+
+	// Statuses Users who would be of another status.
+	Statuses []BillingStatus `json:"statuses"`
+
+	// Subject What it is about at the provider: kind/id.
+	//
+	// Example: subscription/sub_1PxYz
+	Subject string `json:"subject,omitempty,omitzero"`
+
+	// User Whom it is about.
+	//
+	// Example: alice
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// BillingEntitlement An entitlement that follows from what a provider said.
+type BillingEntitlement struct {
+	From time.Time `json:"from,omitempty,omitzero"`
+
+	// GraceFrom When its renewal failed; the plan's grace counts from it.
+	GraceFrom time.Time `json:"grace_from,omitempty,omitzero"`
+
+	// ID None of one that is not made yet.
+	//
+	// Example: ent_twpporcco62c7wp4np6irnfqs6
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Origin From what it follows: provider/kind/id.
+	//
+	// Example: stripe/subscription/sub_1PxYz
+	Origin string `json:"origin"`
+
+	// Plan Example: gold
+	Plan   string    `json:"plan,omitempty,omitzero"`
+	Source string    `json:"source,omitempty,omitzero"`
+	Stream string    `json:"stream,omitempty,omitzero"`
+	Tag    string    `json:"tag,omitempty,omitzero"`
+	Until  time.Time `json:"until,omitempty,omitzero"`
+
+	// User Example: alice
+	User string `json:"user"`
+}
+
+// BillingEvent defines model for BillingEvent.
+type BillingEvent struct {
+	// Applied When it was applied last.
+	Applied time.Time `json:"applied,omitempty,omitzero"`
+
+	// At The provider's own time of it.
+	At time.Time `json:"at,omitempty,omitzero"`
+
+	// Body As it came in, in Base64; for the role `admin`, until it is dropped for its age.
+	Body []byte `json:"body,omitempty,omitzero"`
+
+	// ID The provider's own, the same in every retry; a hash of the body where it could not be read.
+	//
+	// Example: evt_1PxYz
+	ID string `json:"id"`
+
+	// Next When it is to be applied, or tried again.
+	Next time.Time `json:"next,omitempty,omitzero"`
+
+	// Number Its place in the order in which events were received.
+	//
+	// Example: 4711
+	Number int64 `json:"number"`
+
+	// Provider Example: stripe
+	Provider string `json:"provider"`
+
+	// Reason Why it is in its state, where that needs saying.
+	Reason   string    `json:"reason,omitempty,omitzero"`
+	Received time.Time `json:"received"`
+
+	// State What became of a billing event. `received`: it is to be applied. `applied`: the facts are what it says. `stale`: what it
+	// says was known, or newer word of the same was. `ignored`: nothing follows from events like it. `unlinked`: it is not
+	// known yet which user it is about. `failed`: it could not be applied, and will be tried again. `dead`: it cannot be
+	// read, or could not be applied after many tries; somebody must look at it.
+	State EventState `json:"state"`
+
+	// Subject What it is about at the provider: kind/id.
+	//
+	// Example: subscription/sub_1PxYz
+	Subject string `json:"subject,omitempty,omitzero"`
+
+	// Tries How often applying it failed.
+	Tries int `json:"tries,omitempty,omitzero"`
+
+	// Type The provider's word for what happened.
+	//
+	// Example: invoice.paid
+	Type string `json:"type,omitempty,omitzero"`
+
+	// User Whom it turned out to be about.
+	//
+	// Example: alice
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// BillingEventFilter Which billing events. Each field that is there is to fit.
+type BillingEventFilter struct {
+	// From A moment, as RFC 3339 has it.
+	//
+	// Example: 2026-12-31T23:00:00Z
+	From Moment `json:"from,omitempty,omitzero"`
+
+	// Provider Example: stripe
+	Provider string `json:"provider,omitempty,omitzero"`
+
+	// State What became of a billing event. `received`: it is to be applied. `applied`: the facts are what it says. `stale`: what it
+	// says was known, or newer word of the same was. `ignored`: nothing follows from events like it. `unlinked`: it is not
+	// known yet which user it is about. `failed`: it could not be applied, and will be tried again. `dead`: it cannot be
+	// read, or could not be applied after many tries; somebody must look at it.
+	State EventState `json:"state,omitempty,omitzero"`
+
+	// Type Example: invoice.paid
+	Type string `json:"type,omitempty,omitzero"`
+
+	// Until A moment, as RFC 3339 has it.
+	//
+	// Example: 2026-12-31T23:00:00Z
+	Until Moment `json:"until,omitempty,omitzero"`
+
+	// User Whom they turned out to be about.
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// BillingEventPage defines model for BillingEventPage.
+type BillingEventPage struct {
+	Items []BillingEvent `json:"items"`
+
+	// Next Where the next page begins. None on the last page.
+	Next Next `json:"next,omitempty,omitzero"`
+}
+
+// BillingHold A hold that follows from what a provider said.
+type BillingHold struct {
+	From time.Time `json:"from,omitempty,omitzero"`
+
+	// ID None of one that is not made yet.
+	//
+	// Example: hold_twpporcco62c7wp4np6irnfqs6
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Kind Example: dispute
+	Kind string `json:"kind"`
+
+	// Origin From what it follows: provider/kind/id.
+	//
+	// Example: stripe/dispute/dp_1PxYz
+	Origin string `json:"origin"`
+	Ref    string `json:"ref,omitempty,omitzero"`
+
+	// User Example: alice
+	User string `json:"user"`
+}
+
+// BillingPayment A payment as a provider reported it.
+type BillingPayment struct {
+	// Amount In the currency's smallest unit.
+	//
+	// Example: 999
+	Amount int64 `json:"amount"`
+
+	// Currency Example: usd
+	Currency string `json:"currency,omitempty,omitzero"`
+
+	// ID Example: pi_3P0Xyz
+	ID string `json:"id"`
+
+	// Reason Why it failed or was refused.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Refunded Example: 0
+	Refunded int64 `json:"refunded"`
+
+	// Status Example: succeeded
+	Status string `json:"status"`
+
+	// User Example: alice
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// BillingReplay defines model for BillingReplay.
+type BillingReplay struct {
+	// Effect What would follow from an event if it were applied now. Nothing was changed.
+	Effect BillingEffect `json:"effect,omitempty,omitzero"`
+	Event  BillingEvent  `json:"event"`
+}
+
+// BillingReplays defines model for BillingReplays.
+type BillingReplays struct {
+	// Events How many are applied again. On a dry run, how many the filter picks, those without a body among them.
+	//
+	// Example: 12
+	Events int64 `json:"events"`
+}
+
+// BillingStatus defines model for BillingStatus.
+type BillingStatus struct {
+	// Status Whether a user may do anything at all.
+	Status UserStatus `json:"status"`
+
+	// User Example: alice
+	User string `json:"user"`
 }
 
 // Catalog What is sold and how streams are guarded. What is not in it is not there.
@@ -443,6 +694,15 @@ type EntitlementRequest struct {
 	// Example: 2026-12-31T23:00:00Z
 	Until Moment `json:"until,omitempty,omitzero"`
 }
+
+// EventOrder `oldest`, or `latest` first.
+type EventOrder string
+
+// EventState What became of a billing event. `received`: it is to be applied. `applied`: the facts are what it says. `stale`: what it
+// says was known, or newer word of the same was. `ignored`: nothing follows from events like it. `unlinked`: it is not
+// known yet which user it is about. `failed`: it could not be applied, and will be tried again. `dead`: it cannot be
+// read, or could not be applied after many tries; somebody must look at it.
+type EventState string
 
 // ExplainRequest defines model for ExplainRequest.
 type ExplainRequest struct {
@@ -671,6 +931,9 @@ type NewKey struct {
 // Next Where the next page begins. None on the last page.
 type Next = string
 
+// OnCancel What a cancellation does to the time that is paid for: access stays until the period ends, or ends at once.
+type OnCancel string
+
 // OnDispute What a dispute does to the user, or to what the payment bought.
 type OnDispute string
 
@@ -740,10 +1003,13 @@ type Plan struct {
 	// so that its player comes back on the right one.
 	Bounce bool `json:"bounce,omitempty,omitzero"`
 
+	// Cancel What a cancellation does to the time that is paid for: access stays until the period ends, or ends at once.
+	Cancel OnCancel `json:"cancel,omitempty,omitzero"`
+
 	// Dispute What a dispute does to the user, or to what the payment bought.
 	Dispute OnDispute `json:"dispute,omitempty,omitzero"`
 
-	// Grace How long it goes on after a renewal that failed.
+	// Grace How long the plan goes on after a renewal that failed, or of which nothing was heard when the period ended.
 	Grace Duration `json:"grace,omitempty,omitzero"`
 
 	// Key A name without white space.
@@ -773,6 +1039,9 @@ type Plan struct {
 // PlanChange defines model for PlanChange.
 type PlanChange struct {
 	Bounce bool `json:"bounce,omitempty,omitzero"`
+
+	// Cancel What a cancellation does to the time that is paid for: access stays until the period ends, or ends at once.
+	Cancel OnCancel `json:"cancel,omitempty,omitzero"`
 
 	// Dispute What a dispute does to the user, or to what the payment bought.
 	Dispute OnDispute `json:"dispute,omitempty,omitzero"`
@@ -1165,6 +1434,12 @@ type Word = string
 // CursorParam defines model for CursorParam.
 type CursorParam = string
 
+// DryRunParam defines model for DryRunParam.
+type DryRunParam = bool
+
+// EventParam defines model for EventParam.
+type EventParam = int64
+
 // IDParam defines model for IDParam.
 type IDParam = string
 
@@ -1210,6 +1485,48 @@ type ListAuditParams struct {
 
 	// Cursor The `next` of the page before.
 	Cursor CursorParam `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListBillingEventsParams defines parameters for ListBillingEvents.
+type ListBillingEventsParams struct {
+	// State Only those in this state.
+	State EventState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Provider Only those of this provider.
+	Provider string `form:"provider,omitempty" json:"provider,omitempty,omitzero"`
+
+	// Type Only those of this type.
+	Type string `form:"type,omitempty" json:"type,omitempty,omitzero"`
+
+	// User Only those that turned out to be about this user.
+	User string `form:"user,omitempty" json:"user,omitempty,omitzero"`
+
+	// From Only those that were received at this moment or after it.
+	From Moment `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// Until Only those that were received before this moment.
+	Until Moment `form:"until,omitempty" json:"until,omitempty,omitzero"`
+
+	// Order Which come first.
+	Order EventOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
+	// Limit How many items to return at most.
+	Limit LimitParam `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the page before.
+	Cursor CursorParam `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ReplayBillingEventsParams defines parameters for ReplayBillingEvents.
+type ReplayBillingEventsParams struct {
+	// DryRun Only say what would be done.
+	DryRun DryRunParam `form:"dry_run,omitempty" json:"dry_run,omitempty,omitzero"`
+}
+
+// ReplayBillingEventParams defines parameters for ReplayBillingEvent.
+type ReplayBillingEventParams struct {
+	// DryRun Only say what would be done.
+	DryRun DryRunParam `form:"dry_run,omitempty" json:"dry_run,omitempty,omitzero"`
 }
 
 // PutCatalogParams defines parameters for PutCatalog.
@@ -1382,6 +1699,9 @@ type ListHoldsParams struct {
 	Cursor CursorParam `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// ReplayBillingEventsJSONRequestBody defines body for ReplayBillingEvents for application/json ContentType.
+type ReplayBillingEventsJSONRequestBody = BillingEventFilter
+
 // PutCatalogJSONRequestBody defines body for PutCatalog for application/json ContentType.
 type PutCatalogJSONRequestBody = Catalog
 
@@ -1414,6 +1734,18 @@ type ServerInterface interface {
 	// ListAudit Who changed what
 	// (GET /api/v1/audit)
 	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
+	// ListBillingEvents List billing events
+	// (GET /api/v1/billing/events)
+	ListBillingEvents(w http.ResponseWriter, r *http.Request, params ListBillingEventsParams)
+	// ReplayBillingEvents Have billing events applied again
+	// (POST /api/v1/billing/events/replay)
+	ReplayBillingEvents(w http.ResponseWriter, r *http.Request, params ReplayBillingEventsParams)
+	// GetBillingEvent Read a billing event
+	// (GET /api/v1/billing/events/{number})
+	GetBillingEvent(w http.ResponseWriter, r *http.Request, number EventParam)
+	// ReplayBillingEvent Have a billing event applied again
+	// (POST /api/v1/billing/events/{number}/replay)
+	ReplayBillingEvent(w http.ResponseWriter, r *http.Request, number EventParam, params ReplayBillingEventParams)
 	// GetCatalog Read the catalog
 	// (GET /api/v1/catalog)
 	GetCatalog(w http.ResponseWriter, r *http.Request)
@@ -1519,6 +1851,30 @@ type Unimplemented struct{}
 // ListAudit Who changed what
 // (GET /api/v1/audit)
 func (_ Unimplemented) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListBillingEvents List billing events
+// (GET /api/v1/billing/events)
+func (_ Unimplemented) ListBillingEvents(w http.ResponseWriter, r *http.Request, params ListBillingEventsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ReplayBillingEvents Have billing events applied again
+// (POST /api/v1/billing/events/replay)
+func (_ Unimplemented) ReplayBillingEvents(w http.ResponseWriter, r *http.Request, params ReplayBillingEventsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetBillingEvent Read a billing event
+// (GET /api/v1/billing/events/{number})
+func (_ Unimplemented) GetBillingEvent(w http.ResponseWriter, r *http.Request, number EventParam) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ReplayBillingEvent Have a billing event applied again
+// (POST /api/v1/billing/events/{number}/replay)
+func (_ Unimplemented) ReplayBillingEvent(w http.ResponseWriter, r *http.Request, number EventParam, params ReplayBillingEventParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1786,6 +2142,244 @@ func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListAudit(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListBillingEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListBillingEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBillingEventsParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "provider" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "provider", r.URL.Query(), &params.Provider, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "provider"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "provider", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", r.URL.Query(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "user" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user", r.URL.Query(), &params.User, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "user"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListBillingEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplayBillingEvents operation middleware
+func (siw *ServerInterfaceWrapper) ReplayBillingEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplayBillingEventsParams
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dry_run"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dry_run", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplayBillingEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetBillingEvent operation middleware
+func (siw *ServerInterfaceWrapper) GetBillingEvent(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "number" -------------
+	var number EventParam
+
+	err = runtime.BindStyledParameterWithOptions("simple", "number", chi.URLParam(r, "number"), &number, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "number", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetBillingEvent(w, r, number)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplayBillingEvent operation middleware
+func (siw *ServerInterfaceWrapper) ReplayBillingEvent(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "number" -------------
+	var number EventParam
+
+	err = runtime.BindStyledParameterWithOptions("simple", "number", chi.URLParam(r, "number"), &number, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "number", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplayBillingEventParams
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dry_run"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dry_run", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplayBillingEvent(w, r, number, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3293,6 +3887,18 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/api/v1/payments/{provider}/{id}", wrapper.GetPayment)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/billing/events", wrapper.ListBillingEvents)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/billing/events/replay", wrapper.ReplayBillingEvents)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/billing/events/{number}", wrapper.GetBillingEvent)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/api/v1/billing/events/{number}/replay", wrapper.ReplayBillingEvent)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/catalog", wrapper.GetCatalog)
 	})
 	r.Group(func(r chi.Router) {
@@ -3401,6 +4007,244 @@ type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListAuditdefaultApplicationProblemPlusJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Allow", fmt.Sprint(response.Headers.Allow))
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBillingEventsRequestObject struct {
+	Params ListBillingEventsParams
+}
+
+type ListBillingEventsResponseObject interface {
+	VisitListBillingEventsResponse(w http.ResponseWriter) error
+}
+
+type ListBillingEvents200JSONResponse BillingEventPage
+
+func (response ListBillingEvents200JSONResponse) VisitListBillingEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBillingEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListBillingEventsdefaultApplicationProblemPlusJSONResponse) VisitListBillingEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Allow", fmt.Sprint(response.Headers.Allow))
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayBillingEventsRequestObject struct {
+	Params ReplayBillingEventsParams
+	Body   *ReplayBillingEventsJSONRequestBody
+}
+
+type ReplayBillingEventsResponseObject interface {
+	VisitReplayBillingEventsResponse(w http.ResponseWriter) error
+}
+
+type ReplayBillingEvents200JSONResponse BillingReplays
+
+func (response ReplayBillingEvents200JSONResponse) VisitReplayBillingEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayBillingEvents422ApplicationProblemPlusJSONResponse struct {
+	ImpossibleApplicationProblemPlusJSONResponse
+}
+
+func (response ReplayBillingEvents422ApplicationProblemPlusJSONResponse) VisitReplayBillingEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayBillingEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ReplayBillingEventsdefaultApplicationProblemPlusJSONResponse) VisitReplayBillingEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Allow", fmt.Sprint(response.Headers.Allow))
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBillingEventRequestObject struct {
+	Number EventParam `json:"number"`
+}
+
+type GetBillingEventResponseObject interface {
+	VisitGetBillingEventResponse(w http.ResponseWriter) error
+}
+
+type GetBillingEvent200JSONResponse BillingEvent
+
+func (response GetBillingEvent200JSONResponse) VisitGetBillingEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBillingEvent404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetBillingEvent404ApplicationProblemPlusJSONResponse) VisitGetBillingEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBillingEventdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response GetBillingEventdefaultApplicationProblemPlusJSONResponse) VisitGetBillingEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Allow", fmt.Sprint(response.Headers.Allow))
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayBillingEventRequestObject struct {
+	Number EventParam `json:"number"`
+	Params ReplayBillingEventParams
+}
+
+type ReplayBillingEventResponseObject interface {
+	VisitReplayBillingEventResponse(w http.ResponseWriter) error
+}
+
+type ReplayBillingEvent200JSONResponse BillingReplay
+
+func (response ReplayBillingEvent200JSONResponse) VisitReplayBillingEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayBillingEvent404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReplayBillingEvent404ApplicationProblemPlusJSONResponse) VisitReplayBillingEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayBillingEvent409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ReplayBillingEvent409ApplicationProblemPlusJSONResponse) VisitReplayBillingEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayBillingEventdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ReplayBillingEventdefaultApplicationProblemPlusJSONResponse) VisitReplayBillingEventResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5585,6 +6429,18 @@ type StrictServerInterface interface {
 	// ListAudit Who changed what
 	// (GET /api/v1/audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
+	// ListBillingEvents List billing events
+	// (GET /api/v1/billing/events)
+	ListBillingEvents(ctx context.Context, request ListBillingEventsRequestObject) (ListBillingEventsResponseObject, error)
+	// ReplayBillingEvents Have billing events applied again
+	// (POST /api/v1/billing/events/replay)
+	ReplayBillingEvents(ctx context.Context, request ReplayBillingEventsRequestObject) (ReplayBillingEventsResponseObject, error)
+	// GetBillingEvent Read a billing event
+	// (GET /api/v1/billing/events/{number})
+	GetBillingEvent(ctx context.Context, request GetBillingEventRequestObject) (GetBillingEventResponseObject, error)
+	// ReplayBillingEvent Have a billing event applied again
+	// (POST /api/v1/billing/events/{number}/replay)
+	ReplayBillingEvent(ctx context.Context, request ReplayBillingEventRequestObject) (ReplayBillingEventResponseObject, error)
 	// GetCatalog Read the catalog
 	// (GET /api/v1/catalog)
 	GetCatalog(ctx context.Context, request GetCatalogRequestObject) (GetCatalogResponseObject, error)
@@ -5741,6 +6597,118 @@ func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, param
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListAuditResponseObject); ok {
 		if err := validResponse.VisitListAuditResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListBillingEvents operation middleware
+func (sh *strictHandler) ListBillingEvents(w http.ResponseWriter, r *http.Request, params ListBillingEventsParams) {
+	var request ListBillingEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBillingEvents(ctx, request.(ListBillingEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBillingEvents")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListBillingEventsResponseObject); ok {
+		if err := validResponse.VisitListBillingEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplayBillingEvents operation middleware
+func (sh *strictHandler) ReplayBillingEvents(w http.ResponseWriter, r *http.Request, params ReplayBillingEventsParams) {
+	var request ReplayBillingEventsRequestObject
+
+	request.Params = params
+
+	var body ReplayBillingEventsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayBillingEvents(ctx, request.(ReplayBillingEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayBillingEvents")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReplayBillingEventsResponseObject); ok {
+		if err := validResponse.VisitReplayBillingEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetBillingEvent operation middleware
+func (sh *strictHandler) GetBillingEvent(w http.ResponseWriter, r *http.Request, number EventParam) {
+	var request GetBillingEventRequestObject
+
+	request.Number = number
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBillingEvent(ctx, request.(GetBillingEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBillingEvent")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetBillingEventResponseObject); ok {
+		if err := validResponse.VisitGetBillingEventResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplayBillingEvent operation middleware
+func (sh *strictHandler) ReplayBillingEvent(w http.ResponseWriter, r *http.Request, number EventParam, params ReplayBillingEventParams) {
+	var request ReplayBillingEventRequestObject
+
+	request.Number = number
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayBillingEvent(ctx, request.(ReplayBillingEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayBillingEvent")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReplayBillingEventResponseObject); ok {
+		if err := validResponse.VisitReplayBillingEventResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -46,10 +46,13 @@ func TestPartsOfTheCatalog(t *testing.T) {
 		ctx, c := t.Context(), w.admin()
 		before, err := w.db.Catalog(ctx)
 		require.NoError(t, err)
-		silver, err := c.PutPlanWithResponse(ctx, "silver", nil, client.PlanChange{Rank: 15, Grace: "2d", Tags: []string{"plan:silver"}})
+		silver, err := c.PutPlanWithResponse(ctx, "silver", nil, client.PlanChange{
+			Rank: 15, Grace: "2d", Cancel: client.OnCancelNow, Tags: []string{"plan:silver"},
+		})
 		require.NoError(t, err)
 		require.NotNil(t, silver.JSON201)
 		assert.Equal(t, client.Reject, silver.JSON201.OnLimit, "with its defaults")
+		assert.Equal(t, client.OnCancelNow, silver.JSON201.Cancel)
 		movie, err := c.PutStreamWithResponse(ctx, "movie", nil, client.StreamChange{
 			Access: client.AccessEntitled, Plans: []string{"gold", "silver"}, DenyAddresses: []string{"203.0.113.0/24"},
 		})

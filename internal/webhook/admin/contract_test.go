@@ -21,9 +21,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"authhook"
+	"authhook/internal/billing/events"
 	"authhook/internal/catalog"
 	"authhook/internal/mist"
 	"authhook/internal/policy"
+	"authhook/internal/store"
 	"authhook/internal/webhook"
 )
 
@@ -125,7 +127,8 @@ func TestRoutesAndContractAreTheSame(t *testing.T) {
 			return nil
 		}))
 	}
-	served = append(served, "POST /trigger", "POST /trigger/{key}") // past the router: TestTriggers of package webhook
+	served = append(served, "POST /trigger", "POST /trigger/{key}", // past the router: TestTriggers and TestBillingAnswers of
+		"POST /billing/events", "POST /billing/stripe", "POST /billing/paddle", "POST /billing/{name}") // package webhook
 	var written []string
 	for path, item := range contract(t).Paths.Map() {
 		for method := range item.Operations() {
@@ -175,4 +178,46 @@ func TestTheContractHasEveryFieldOfTheCatalog(t *testing.T) {
 	} {
 		same(ours, own.Defs[theirs].Properties)
 	}
+}
+
+// What the contract says of the operator's own events is what is read: its examples say something, and each type, status and
+// answer has the words that authhook has.
+func TestTheContractKnowsOwnEvents(t *testing.T) {
+	schemas := contract(t).Components.Schemas
+	own := schemas["OwnEvent"].Value
+	assert.Len(t, own.OneOf, len(events.Types))
+	for _, kind := range events.Types {
+		ref := own.Discriminator.Mapping[string(kind)].Ref
+		schema := schemas[strings.TrimPrefix(ref, "#/components/schemas/")].Value
+		require.NotNil(t, schema, kind)
+		assert.Equal(t, []any{string(kind)}, schema.Properties["type"].Value.Enum)
+		example, err := json.Marshal(schema.Example)
+		require.NoError(t, err)
+		records, err := new(events.Provider).Records(example)
+		assert.NoError(t, err, kind)
+		assert.NotEmpty(t, records, kind)
+		for _, field := range schema.Properties["data"].Value.Required {
+			var without struct {
+				Type      string         `json:"type"`
+				Timestamp string         `json:"timestamp"`
+				Data      map[string]any `json:"data"`
+			}
+			require.NoError(t, json.Unmarshal(example, &without))
+			delete(without.Data, field)
+			text, err := json.Marshal(without)
+			require.NoError(t, err)
+			_, err = new(events.Provider).Records(text)
+			assert.ErrorContains(t, err, field, "%s needs it", kind)
+		}
+	}
+	var statuses []string
+	for _, word := range schemas["SubscriptionChanged"].Value.Properties["data"].Value.Properties["status"].Value.Enum {
+		statuses = append(statuses, word.(string))
+	}
+	assert.ElementsMatch(t, slices.Collect(maps.Keys(events.Statuses)), statuses)
+	var states []store.EventState
+	for _, word := range schemas["EventState"].Value.Enum {
+		states = append(states, store.EventState(word.(string)))
+	}
+	assert.Equal(t, store.AllEventStates, states)
 }

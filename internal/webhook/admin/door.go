@@ -36,7 +36,17 @@ type caller struct {
 	role  store.Role
 }
 
-func (c caller) context(ctx context.Context) context.Context { return store.WithActor(ctx, c.actor) }
+func (c caller) context(ctx context.Context) context.Context {
+	return context.WithValue(store.WithActor(ctx, c.actor), roleKey{}, c.role)
+}
+
+type roleKey struct{}
+
+// permits says whether who makes a request may do what a role may, for what an operation shows to some only.
+func permits(ctx context.Context, role store.Role) bool {
+	has, _ := ctx.Value(roleKey{}).(store.Role)
+	return ranks[has] >= ranks[role]
+}
 
 // ranks orders the roles: each permits what those below it do.
 var ranks = map[store.Role]int{store.RoleRead: 1, store.RoleBilling: 2, store.RoleAdmin: 3}

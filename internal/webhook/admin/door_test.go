@@ -95,7 +95,7 @@ func TestWhatRolesPermit(t *testing.T) {
 			case strings.HasPrefix(path, "/api/v1/keys"), path == "/api/v1/audit":
 				want = "admin"
 			case method == http.MethodGet, path == "/api/v1/explain":
-			case strings.HasPrefix(path, "/api/v1/users"):
+			case strings.HasPrefix(path, "/api/v1/users"), strings.HasPrefix(path, "/api/v1/billing/"):
 				want = "billing"
 			default:
 				want = "admin"

@@ -42,15 +42,6 @@ func impossible(field, problem string) error {
 	return &fieldsError{errors: []FieldError{{Field: field, Problem: problem}}}
 }
 
-// unreachable says why a name cannot be one that paths hold; empty when it can. Browsers, proxies and Go's own client take
-// these two for steps, and would ask about something else.
-func unreachable(name string) string {
-	if name == "." || name == ".." {
-		return "cannot be " + name + ", which in a path is a step and no name"
-	}
-	return ""
-}
-
 // missingError says what there is none of.
 type missingError struct{ what string }
 

@@ -69,6 +69,7 @@ func TestTheImpossible(t *testing.T) {
 		{"PUT plans/gold", `{"max_concurrent":1.5}`, "max_concurrent"},
 		{"PUT plans/gold", `{"grace":"-1h"}`, "grace"},
 		{"PUT plans/gold", `{"grace":"99999d"}`, "grace"},
+		{"PUT plans/gold", `{"cancel":"at_once"}`, "cancel"},
 		{"PUT plans/gold", `{"key":"silver"}`, "key"},
 		{"PUT plans/gold", `{"tags":["a b"]}`, "tags[0]"},
 		{"DELETE plans/gold", ``, "streams[1].plans[0]"},

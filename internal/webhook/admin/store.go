@@ -17,6 +17,7 @@ type Store interface {
 	holds
 	catalogs
 	apiKeys
+	billingEvents
 
 	Payments(context.Context, store.PaymentFilter) ([]store.Payment, error)
 	Payment(ctx context.Context, provider, id string) (store.Payment, error)
@@ -61,4 +62,12 @@ type apiKeys interface {
 	APIKeyByHash(ctx context.Context, hash [32]byte) (store.APIKey, error)
 	APIKeys(context.Context, store.Page) ([]store.APIKey, error)
 	WithdrawAPIKey(ctx context.Context, id string) error
+}
+
+type billingEvents interface {
+	BillingEvent(ctx context.Context, number int64) (store.BillingEvent, error)
+	BillingEvents(context.Context, store.EventFilter) ([]store.BillingEvent, error)
+	// ReplayEvent has an event applied again, whatever became of it. [store.ErrConflict] when its body was dropped.
+	ReplayEvent(ctx context.Context, number int64, now time.Time) error
+	ReplayEvents(ctx context.Context, f store.EventFilter, now time.Time) (n int64, err error)
 }

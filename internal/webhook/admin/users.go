@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"authhook/internal/catalog"
 	"authhook/internal/policy"
 	"authhook/internal/store"
 )
@@ -102,8 +103,8 @@ func (h handlers) PutUser(ctx context.Context, r PutUserRequestObject) (PutUserR
 
 // CheckUserID says why an id can be no user's, as a [store.InvalidError]; nil when it can.
 func CheckUserID(id string) error {
-	if problem := unreachable(id); problem != "" {
-		return &store.InvalidError{Field: "user", Problem: problem}
+	if err := catalog.CheckPathName(id); err != nil {
+		return &store.InvalidError{Field: "user", Problem: err.Error()}
 	}
 	return store.CheckUserID(id)
 }
