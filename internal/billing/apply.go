@@ -133,7 +133,7 @@ func (a *Applier) Pass(ctx context.Context) (n int, err error) {
 func (a *Applier) Try(ctx context.Context, number int64) (*store.BillingEffect, error) {
 	c := a.o.Catalog()
 	if c == nil {
-		return nil, errors.New("no catalog is known yet")
+		return nil, policy.ErrNoCatalog
 	}
 	event, err := a.ledger.BillingEvent(ctx, number)
 	if err != nil {
@@ -165,7 +165,7 @@ func (a *Applier) read(event store.BillingEvent) *sentence {
 	p := a.providers[event.Provider]
 	switch {
 	case p == nil:
-		s.err = fmt.Errorf("there is no billing provider %q in the settings", event.Provider)
+		s.err = fmt.Errorf("%w: %s", errNoProvider, event.Provider)
 	case event.Body == nil:
 		s.err = errors.New("its body was dropped for its age")
 	default:
@@ -180,12 +180,15 @@ func (a *Applier) read(event store.BillingEvent) *sentence {
 	return s
 }
 
+// errNoProvider: the settings name no provider of this name (any more). That is no fault of the event.
+var errNoProvider = errors.New("the settings have no billing provider of this name")
+
 // verdict is what becomes of an event that cannot be read.
 func (s *sentence) verdict() (store.EventState, string) {
 	if ignored, ok := errors.AsType[*IgnoredError](s.err); ok {
 		return store.EventIgnored, ignored.Reason
 	}
-	if errors.Is(s.err, errFault) {
+	if errors.Is(s.err, errFault) || errors.Is(s.err, errNoProvider) {
 		return store.EventFailed, s.err.Error()
 	}
 	return store.EventDead, s.err.Error()
@@ -236,6 +239,8 @@ func (a *Applier) apply(ctx context.Context, s *sentence, c *policy.Catalog) err
 		switch {
 		case err == nil:
 			a.o.Observe(s.event.Provider, done.State)
+			a.o.Log.Info("billing event", "provider", s.event.Provider, "number", s.event.Number, "type", s.event.Type,
+				"state", done.State, "user", done.User, "reason", done.Reason)
 			if changes(done) {
 				a.o.Applied()
 			}
@@ -249,18 +254,19 @@ func (a *Applier) apply(ctx context.Context, s *sentence, c *policy.Catalog) err
 		}
 		reason = err.Error()
 	}
-	return a.fail(ctx, s.event, state, reason)
+	return a.fail(ctx, s, state, reason)
 }
 
 // fail notes that an event was not applied. What failed for no reason that lies in the event is tried again, later each time
-// and at random, so that those that failed together do not come back together.
-func (a *Applier) fail(ctx context.Context, event store.BillingEvent, state store.EventState, reason string) error {
-	var next time.Time
+// and at random, so that those that failed together do not come back together. What waits for a setting never is dead.
+func (a *Applier) fail(ctx context.Context, s *sentence, state store.EventState, reason string) error {
+	event, next := s.event, time.Time{}
 	if state == store.EventFailed {
-		if tries := event.Tries + 1; tries >= MaxTries {
+		tries := event.Tries + 1
+		if tries >= MaxTries && !errors.Is(s.err, errNoProvider) {
 			state = store.EventDead
 		} else {
-			wait := time.Second << (tries - 1)
+			wait := time.Second << min(tries-1, MaxTries)
 			next = a.o.Now().Add(wait/2 + rand.N(wait))
 		}
 	}
