@@ -15,6 +15,7 @@ type sourceKind int
 
 const (
 	nameKind   sourceKind = iota // a text, or a number that names something
+	typeKind                     // likewise; several places can make it together
 	wordKind                     // one of our own words: a status, an outcome
 	timeKind                     // a moment
 	amountKind                   // an amount of money
@@ -157,7 +158,11 @@ func (r *reader) complete(p *provider, n *yaml.Node, path string) {
 	for _, kind := range slices.Sorted(maps.Keys(p.events)) {
 		m := p.events[kind]
 		if p.time == nil && m.fields["time"] == nil {
-			r.fail(n, path, "has no time: write where the time of an event stands, like /created_at")
+			like := "/created_at"
+			if p.signs.scheme == standardWebhooks {
+				like = "/timestamp (that in the header is another in every retry)"
+			}
+			r.fail(n, path, "has no time: write where the time of an event stands, like %s", like)
 			return
 		}
 		needsUser := m.is == events.SubscriptionChanged || m.is == events.UserChanged ||
@@ -186,12 +191,15 @@ func (r *reader) source(dst **source, kind sourceKind) func(n *yaml.Node, path s
 			read["value"] = func(n *yaml.Node, path string) { s.value = r.constant(n, path, kind) }
 		}
 		switch kind {
+		case typeKind:
+			read["joint"] = r.text(&s.joint)
+			read["prefix"] = r.text(&s.prefix)
 		case nameKind:
 			read["prefix"] = r.text(&s.prefix)
 		case timeKind:
 			read["format"] = r.choice(&s.format, "rfc3339", "unix", "unix_ms")
 		}
-		if kind == nameKind || kind == wordKind || kind == truthKind {
+		if kind != amountKind && kind != timeKind {
 			read["words"] = func(n *yaml.Node, path string) { s.words = r.words(n, path, kind) }
 			read["otherwise"] = func(n *yaml.Node, path string) { s.otherwise = r.word(n, path, kind) }
 		}
@@ -201,8 +209,10 @@ func (r *reader) source(dst **source, kind sourceKind) func(n *yaml.Node, path s
 		switch {
 		case len(s.at) == 0 && s.value == nil:
 			r.fail(n, path, "says nothing: write at: and a pointer, like /data/id")
-		case s.value != nil && (len(s.at) > 0 || s.words != nil || s.prefix != ""):
+		case s.value != nil && (len(s.at) > 0 || s.words != nil || s.prefix != "" || s.joint != ""):
 			r.fail(n, path, "has a value that is always the same: remove all else")
+		case s.joint != "" && len(s.at) == 1:
+			r.fail(n, path, "has a joint and one place: remove it, or write all the places that make the type together")
 		case s.otherwise != "" && s.words == nil:
 			r.fail(n, path, "has otherwise without words: remove it, or write words")
 		case s.words != nil && s.prefix != "":

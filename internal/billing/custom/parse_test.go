@@ -101,6 +101,7 @@ func FuzzParse(f *testing.F) {
 	}
 	for _, name := range custom.Presets() {
 		f.Add(custom.Preset(name))
+		f.Add([]byte("providers: [{name: x, preset: " + name + ", " + besides(name) + "}]"))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		list, err := custom.Parse("billing.yaml", data, custom.WithEnv(environment), custom.WithReadFile(files))

@@ -9,6 +9,12 @@ import (
 //go:embed presets/*.yaml
 var presets embed.FS
 
+// withoutEvents says of presets that bring no events why, and what to do.
+var withoutEvents = map[string]string{
+	"recurly": "Recurly's webhooks in JSON hold ids and little of what happened. Write events for the types whose bodies " +
+		"name all that is needed; of others look up in Recurly's API what happened, and send it to /billing/events",
+}
+
 // Presets are the names of all presets, sorted.
 func Presets() []string {
 	entries, _ := presets.ReadDir("presets") // it is there: it was built in
@@ -20,8 +26,8 @@ func Presets() []string {
 	return names
 }
 
-// Preset is a preset as it is written: the fields of a provider, without its name and its secret. Nil where there is none of
-// this name.
+// Preset is a preset as it is written: the fields of a provider, without its name and its secret, and of some without events.
+// Nil where there is none of this name.
 func Preset(name string) []byte {
 	if !slices.Contains(Presets(), name) {
 		return nil

@@ -18,7 +18,7 @@ type provider struct {
 	name     string
 	signs    signing
 	secrets  signature.Secrets
-	id       *source // nil: the event's id is a hash of its body
+	id       *source // nil: the event's id is the webhook's, where the scheme has one, or else a hash of its body
 	kind     *source
 	time     *source
 	user     *source
@@ -61,6 +61,8 @@ func (p *provider) Verify(h http.Header, body []byte, now time.Time) error {
 	switch p.signs.scheme {
 	case "hmac":
 		err = p.signs.hmac.Verify(h, body, p.secrets, now)
+	case standardWebhooks:
+		_, _, err = signature.StandardWebhooks(h, body, p.secrets, now)
 	case "static":
 		err = signature.Static(h, p.signs.hmac.Header, p.secrets)
 	case "basic":
@@ -75,7 +77,7 @@ func (p *provider) Verify(h http.Header, body []byte, now time.Time) error {
 }
 
 // Envelope reads what names an event.
-func (p *provider) Envelope(_ http.Header, data []byte) (billing.Envelope, error) {
+func (p *provider) Envelope(h http.Header, data []byte) (billing.Envelope, error) {
 	tree, err := body.Parse(data)
 	if err != nil {
 		return billing.Envelope{}, err
@@ -84,7 +86,8 @@ func (p *provider) Envelope(_ http.Header, data []byte) (billing.Envelope, error
 	if e.Type, err = p.typeOf(tree); err != nil {
 		return billing.Envelope{}, err
 	}
-	if p.id != nil {
+	switch {
+	case p.id != nil:
 		var problem string
 		if e.ID, problem = p.id.text(tree); problem == "" && e.ID != "" {
 			problem = body.CheckID(e.ID)
@@ -92,13 +95,23 @@ func (p *provider) Envelope(_ http.Header, data []byte) (billing.Envelope, error
 		if problem != "" {
 			return billing.Envelope{}, fault("id", p.id, problem)
 		}
+	case p.signs.scheme == standardWebhooks:
+		if e.ID, err = signature.StandardID(h); err != nil {
+			return billing.Envelope{}, err
+		}
 	}
 	if e.ID == "" {
 		sum := sha256.Sum256(data)
 		e.ID = "sha256:" + hex.EncodeToString(sum[:])
 	}
+	m := p.events[e.Type]
+	if p.signs.scheme == standardWebhooks && p.timeFrom(m) == nil {
+		// An event that says no time itself is ignored: the records of others need one, and see no header.
+		e.At = signature.StandardTime(h)
+		return e, nil
+	}
 	// A time that cannot be read is a fault of the records: an event that is ignored needs none.
-	e.At, _ = p.timeOf(p.events[e.Type], tree)
+	e.At, _ = p.timeOf(m, tree)
 	return e, nil
 }
 
@@ -151,11 +164,16 @@ func (p *provider) typeOf(tree any) (string, error) {
 	return kind, nil
 }
 
-func (p *provider) timeOf(m *mapping, tree any) (time.Time, error) {
-	from := p.time
+// timeFrom is where an event's time stands; nil where no place was named.
+func (p *provider) timeFrom(m *mapping) *source {
 	if m != nil && m.fields["time"] != nil {
-		from = m.fields["time"]
+		return m.fields["time"]
 	}
+	return p.time
+}
+
+func (p *provider) timeOf(m *mapping, tree any) (time.Time, error) {
+	from := p.timeFrom(m)
 	if from == nil {
 		return time.Time{}, nil
 	}

@@ -21,12 +21,17 @@ import (
 const (
 	secret = "a secret of the provider's"
 	login  = "authhook:a password of the operator's"
+	// standard is a secret of Standard Webhooks, and whole one whose text is the key.
+	standard = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	whole    = "polar_whs_0123456789abcdefghijklmnop"
 )
 
 var now = time.Date(2026, 12, 24, 20, 0, 3, 0, time.UTC)
 
 func environment(name string) string {
-	return map[string]string{"SECRET": secret, "LOGIN": login, "LEMONSQUEEZY_SECRET": secret}[name]
+	return map[string]string{
+		"SECRET": secret, "LOGIN": login, "STANDARD": standard, "WHOLE": whole, "LEMONSQUEEZY_SECRET": secret, "POLAR_SECRET": standard,
+	}[name]
 }
 
 func files(path string) ([]byte, error) {
@@ -43,30 +48,41 @@ func parse(t testing.TB, name, config string) []billing.Provider {
 	return list
 }
 
-// preset is a provider that is nothing but its preset.
-func preset(t testing.TB, name string) billing.Provider {
-	env := "SECRET"
-	if name == "chargebee" {
-		env = "LOGIN"
+// besides is what a preset needs beside it.
+func besides(name string) string {
+	switch name {
+	case "chargebee":
+		return "secret_env: LOGIN"
+	case "recurly":
+		return "secret_env: SECRET, events: {account.closed: {is: user.changed, user: /account_code, status: {value: suspended}}}"
 	}
-	return parse(t, "billing.yaml", "providers: [{name: "+name+", preset: "+name+", secret_env: "+env+"}]")[0]
+	return "secret_env: SECRET"
 }
 
-// example is the provider of the example that is written by hand.
-func example(t testing.TB) billing.Provider {
+// preset is a provider that is nothing but its preset, and what that needs.
+func preset(t testing.TB, name string) billing.Provider {
+	return parse(t, "billing.yaml", "providers: [{name: "+name+", preset: "+name+", "+besides(name)+"}]")[0]
+}
+
+// examples are the providers of the example.
+func examples(t testing.TB) map[string]billing.Provider {
 	path := filepath.Join("..", "..", "..", "examples", "billing.yaml")
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	list := parse(t, path, string(data))
-	require.Len(t, list, 2)
+	require.Len(t, list, 3)
 	assert.Equal(t, "lemonsqueezy", list[0].Name())
 	assert.Equal(t, "shop", list[1].Name())
-	return list[1]
+	assert.Equal(t, "polar", list[2].Name())
+	return map[string]billing.Provider{"shop": list[1], "polar": list[2]}
 }
+
+// webhook is what senders of Standard Webhooks name an event with; others have no use for it.
+var webhook = http.Header{"Webhook-Id": {"msg_1"}}
 
 // samples are what the tests read, by the directory in testdata.
 func samples(t testing.TB) map[string]billing.Provider {
-	all := map[string]billing.Provider{"shop": example(t)}
+	all := examples(t)
 	for _, name := range custom.Presets() {
 		all[name] = preset(t, name)
 	}
@@ -75,12 +91,13 @@ func samples(t testing.TB) map[string]billing.Provider {
 
 func TestRecords(t *testing.T) {
 	for dir, p := range samples(t) {
-		t.Run(dir, func(t *testing.T) { eventtest.Reads(t, p, nil, filepath.Join("testdata", dir)) })
+		t.Run(dir, func(t *testing.T) { eventtest.Reads(t, p, webhook, filepath.Join("testdata", dir)) })
 	}
 }
 
 func TestFaults(t *testing.T) {
-	eventtest.Faults(t, example(t), nil, filepath.Join("testdata", "shop"), "order.paid", "member.changed", "chargeback.closed")
+	eventtest.Faults(t, examples(t)["shop"], nil, filepath.Join("testdata", "shop"), "order.paid", "member.changed", "chargeback.closed")
+	eventtest.Faults(t, preset(t, "recurly"), nil, filepath.Join("testdata", "recurly"), "account.closed")
 }
 
 // Every preset verifies what its provider signs, in the provider's own way, and nothing else.
@@ -94,6 +111,14 @@ func TestVerify(t *testing.T) {
 		},
 		"lago": func(h http.Header, body []byte) {
 			sign.HMAC(h, signature.HMAC{Header: "X-Lago-Signature", Encoding: signature.Base64}, body, now, secret)
+		},
+		"recurly": func(h http.Header, body []byte) {
+			sign.HMAC(h, signature.HMAC{Header: "recurly-signature", Signed: signature.TimeAheadAndBody, Milliseconds: true}, body, now, "another secret, of before", secret)
+		},
+		"polar": func(h http.Header, body []byte) {
+			key, err := sign.StandardKey(standard)
+			require.NoError(t, err)
+			sign.StandardWebhooks(h, "msg_1", body, now, key)
 		},
 		"revenuecat": func(h http.Header, _ []byte) { h.Set("Authorization", secret) },
 		"chargebee": func(h http.Header, _ []byte) {
@@ -121,7 +146,7 @@ func TestVerify(t *testing.T) {
 			if dir != "revenuecat" && dir != "chargebee" {
 				assert.ErrorIs(t, p.Verify(h, append(body, ' '), now), billing.ErrSignature, dir)
 			}
-			if dir == "shop" {
+			if dir == "shop" || dir == "recurly" || dir == "polar" {
 				assert.ErrorIs(t, p.Verify(h, body, now.Add(6*time.Minute)), billing.ErrSignature, dir)
 			}
 		}
@@ -133,11 +158,8 @@ func TestPresetsCanBeCopied(t *testing.T) {
 	for _, name := range custom.Presets() {
 		text := string(custom.Preset(name))
 		assert.True(t, strings.HasPrefix(text, "# "), "it says what it rests on")
-		env := "SECRET"
-		if name == "chargebee" {
-			env = "LOGIN"
-		}
-		config := "providers:\n  - name: " + name + "\n    secret_env: " + env + "\n    " + strings.ReplaceAll(text, "\n", "\n    ")
+		own := strings.ReplaceAll(besides(name), ", events:", "\n    events:")
+		config := "providers:\n  - name: " + name + "\n    " + own + "\n    " + strings.ReplaceAll(text, "\n", "\n    ")
 		original, copied := preset(t, name), parse(t, "copy.yaml", config)[0]
 		for _, data := range eventtest.Samples(t, filepath.Join("testdata", name)) {
 			assert.Equal(t, eventtest.Text(t, original, nil, data), eventtest.Text(t, copied, nil, data))
@@ -172,7 +194,7 @@ func FuzzRecords(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, p := range all {
-			e, err := p.Envelope(nil, data)
+			e, err := p.Envelope(webhook, data)
 			assert.True(t, err != nil || e.ID != "" && e.Type != "")
 			if records, err := p.Records(data); err == nil {
 				eventtest.Records(t, records)

@@ -29,10 +29,14 @@ func (r *reader) providers(n *yaml.Node, path string) (list []billing.Provider) 
 	return list
 }
 
+// standardWebhooks is the scheme of senders of Standard Webhooks.
+const standardWebhooks = "standard_webhooks"
+
 // signing is how requests are told to be genuine.
 type signing struct {
-	scheme string         // hmac, static or basic
+	scheme string         // hmac, standard_webhooks, static or basic
 	hmac   signature.HMAC // for static, its header alone
+	whole  bool           // for standard_webhooks: the secret's whole text is the key
 }
 
 // forbidden are fields that somebody could think of, and that must not be there.
@@ -54,14 +58,7 @@ func (r *reader) provider(n *yaml.Node, path string) *provider {
 			r.fail(n, path, "is the name of a provider that needs no configuration here: write another")
 		}
 	}
-	settings["preset"] = func(n *yaml.Node, path string) {
-		if n.Value == "recurly" {
-			r.fail(n, path, "cannot be: Recurly's webhooks in JSON hold ids and nothing of what happened; "+
-				"look that up in its API, and send it to /billing/events")
-			return
-		}
-		r.choice(&preset, Presets()...)(n, path)
-	}
+	settings["preset"] = r.choice(&preset, Presets()...)
 	settings["secret_env"], settings["secret_file"] = r.text(&env), r.text(&file)
 	for _, field := range forbidden {
 		settings[field] = func(n *yaml.Node, path string) {
@@ -91,7 +88,9 @@ func (r *reader) provider(n *yaml.Node, path string) *provider {
 	if p.kind == nil {
 		r.fail(n, path, "has no type: write where the type of an event stands, like /type")
 	}
-	if len(p.events) == 0 {
+	if why := withoutEvents[preset]; len(p.events) == 0 && why != "" {
+		r.fail(n, path, "has no events, and the preset %s brings none: %s", preset, why)
+	} else if len(p.events) == 0 {
 		r.fail(n, path, "has no events: write what each type of event is")
 	}
 	r.complete(p, n, path)
@@ -103,7 +102,7 @@ func (r *reader) settings(p *provider) known {
 	return known{
 		"signature":   func(n *yaml.Node, path string) { p.signs = r.signature(n, path) },
 		"id":          r.source(&p.id, nameKind),
-		"type":        r.source(&p.kind, nameKind),
+		"type":        r.source(&p.kind, typeKind),
 		"time":        r.source(&p.time, timeKind),
 		"user":        r.source(&p.user, nameKind),
 		"amount_unit": r.choice(&p.unit, "minor", "major"),
@@ -135,9 +134,9 @@ func (r *reader) settings(p *provider) known {
 // signature reads how requests are told to be genuine.
 func (r *reader) signature(n *yaml.Node, path string) signing {
 	var s signing
-	var encoding, hash, signed, tolerance string
+	var encoding, hash, signed, tolerance, form string
 	r.mapping(n, path, known{
-		"scheme":       r.choice(&s.scheme, "hmac", "static", "basic"),
+		"scheme":       r.choice(&s.scheme, "hmac", standardWebhooks, "static", "basic"),
 		"header":       r.text(&s.hmac.Header),
 		"prefix":       r.text(&s.hmac.Prefix),
 		"encoding":     r.text(&encoding),
@@ -146,7 +145,9 @@ func (r *reader) signature(n *yaml.Node, path string) signing {
 		"time_header":  r.text(&s.hmac.TimeHeader),
 		"milliseconds": r.truth(&s.hmac.Milliseconds),
 		"tolerance":    r.text(&tolerance),
-	}, "scheme: write hmac, static or basic")
+		"secret_form":  r.choice(&form, "decoded", "text"),
+	}, "scheme: write hmac, standard_webhooks, static or basic")
+	s.whole = form == "text"
 	s.hmac.Encoding, s.hmac.Hash, s.hmac.Signed = signature.Encoding(encoding), signature.Hash(hash), signature.Signed(signed)
 	if tolerance != "" {
 		d, err := time.ParseDuration(tolerance)
@@ -156,6 +157,8 @@ func (r *reader) signature(n *yaml.Node, path string) signing {
 		}
 	}
 	switch {
+	case form != "" && s.scheme != standardWebhooks && s.scheme != "":
+		r.fail(n, path, "has a secret_form, which only standard_webhooks knows: remove it")
 	case s.scheme == "hmac":
 		if err := s.hmac.Check(); err != nil {
 			r.fail(n, path, "%s", err)
@@ -167,6 +170,8 @@ func (r *reader) signature(n *yaml.Node, path string) signing {
 		} else if err := header.Check(); err != nil {
 			r.fail(n, path, "has no header, or one that cannot be: name the header that holds the secret")
 		}
+	case s.scheme == standardWebhooks && s.hmac != (signature.HMAC{}):
+		r.fail(n, path, "has settings that only hmac knows: remove all but scheme and secret_form")
 	case s.scheme == "basic" && s.hmac != (signature.HMAC{}):
 		r.fail(n, path, "has settings that only hmac knows: remove all but scheme")
 	}
@@ -207,11 +212,20 @@ func (r *reader) secrets(p *provider, n *yaml.Node, path, env, file string) {
 		list = strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	}
 	parse := signature.ParseSecrets
-	if p.signs.scheme == "basic" {
+	switch p.signs.scheme {
+	case "basic":
 		parse = signature.ParseLogins
+	case standardWebhooks:
+		parse = func(list string) (signature.Secrets, error) {
+			return signature.ParseStandardSecrets(list, p.signs.whole)
+		}
+	}
+	hint := ""
+	if p.signs.scheme == standardWebhooks && !p.signs.whole {
+		hint = " (with secret_form: text the whole text is the key)"
 	}
 	var err error
 	if p.secrets, err = parse(list); err != nil {
-		r.fail(n, path, "%s is not good: %s", where, err)
+		r.fail(n, path, "%s is not good: %s%s", where, err, hint)
 	}
 }

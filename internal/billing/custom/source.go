@@ -17,6 +17,8 @@ import (
 type source struct {
 	at    []pointer
 	value any // a text, a number or true or false; nil where the places count
+	// joint stands between what all of the places hold, where these make one text together; empty where the first counts.
+	joint string
 	// words translate what the body says. What is none of them is otherwise, or a fault where that is empty.
 	words     map[string]string
 	otherwise string
@@ -32,6 +34,9 @@ func (s *source) String() string {
 	for _, p := range s.at {
 		places = append(places, p.String())
 	}
+	if s.joint != "" {
+		return strings.Join(places, " and ")
+	}
 	return strings.Join(places, " or ")
 }
 
@@ -40,12 +45,33 @@ func (s *source) find(tree any) any {
 	if s.value != nil {
 		return s.value
 	}
+	if s.joint != "" {
+		return s.joined(tree)
+	}
 	for _, p := range s.at {
 		if v := p.find(tree); v != nil && v != "" {
 			return v
 		}
 	}
 	return nil
+}
+
+// joined is what all of the places hold, as one text; nil where one of them holds nothing. What can be no part of a text is
+// returned itself, for whoever asked says what is wrong with it.
+func (s *source) joined(tree any) any {
+	var parts []string
+	for _, p := range s.at {
+		v := p.find(tree)
+		part, ok := plain(v)
+		if _, truth := v.(bool); truth || !ok {
+			return v
+		}
+		if part == "" {
+			return nil
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, s.joint)
 }
 
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)

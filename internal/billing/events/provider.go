@@ -1,7 +1,6 @@
 package events
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
@@ -31,7 +30,7 @@ func (p *Provider) Verify(h http.Header, body []byte, now time.Time) error {
 
 // Envelope reads what names an event: its id is the header's, which the signature covers.
 func (*Provider) Envelope(h http.Header, body []byte) (billing.Envelope, error) {
-	id, err := webhookID(h)
+	id, err := signature.StandardID(h)
 	if err != nil {
 		return billing.Envelope{}, err
 	}
@@ -40,18 +39,6 @@ func (*Provider) Envelope(h http.Header, body []byte) (billing.Envelope, error) 
 		return billing.Envelope{}, err
 	}
 	return billing.Envelope{ID: id, Type: string(e.Type), At: e.At}, nil
-}
-
-// webhookID is the id that [signature.StandardWebhooks] verified: Svix's own header counts where none of the others is there.
-func webhookID(h http.Header) (string, error) {
-	name := signature.IDHeader
-	if h.Values(name) == nil && h.Values(signature.TimestampHeader) == nil && h.Values(signature.SignatureHeader) == nil {
-		name = "Svix-Id"
-	}
-	if ids := h.Values(name); len(ids) == 1 && ids[0] != "" {
-		return ids[0], nil
-	}
-	return "", errors.New("webhook-id is missing or there twice: send the event's id in it, the same in every retry")
 }
 
 // Records reads what an event says.

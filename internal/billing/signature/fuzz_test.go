@@ -153,6 +153,10 @@ func FuzzStandardWebhooks(f *testing.F) {
 		if got != id || id == "" || len(id) > 256 || strings.ContainsAny(id, ". \x00") || strconv.FormatInt(moment.Unix(), 10) != timestamp {
 			t.Fatalf("id %q, %q at %v", got, id, moment)
 		}
+		h := headers(prefix, id, timestamp, value)
+		if again, err := signature.StandardID(h); err != nil || again != got || !signature.StandardTime(h).Equal(moment) {
+			t.Fatalf("what was verified is %q at %v, and what is read later %q at %v: %v", got, moment, again, signature.StandardTime(h), err)
+		}
 		if !soon(timestamp, now, time.Second, 300*time.Second) {
 			t.Fatalf("%q is accepted at %v", timestamp, now)
 		}

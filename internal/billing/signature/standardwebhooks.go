@@ -3,6 +3,7 @@ package signature
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -33,11 +34,32 @@ func StandardWebhooks(h http.Header, body []byte, secrets Secrets, now time.Time
 	return id, at, nil
 }
 
-func standardClaim(h http.Header, now time.Time) (string, time.Time, claim) {
+// StandardID is the id of a webhook that [StandardWebhooks] verified, from the same header.
+func StandardID(h http.Header) (string, error) {
+	if id := only(h, standardNames(h)[0]); plainID(id) {
+		return id, nil
+	}
+	return "", errors.New("webhook-id is missing, there twice or no plain id: send the event's id in it, the same in every retry")
+}
+
+// StandardTime is when this try to send a webhook that [StandardWebhooks] verified was signed, from the same header; the
+// zero time where none is there. It is another in every retry.
+func StandardTime(h http.Header) time.Time {
+	at, _ := moment(only(h, standardNames(h)[1]), time.Second)
+	return at
+}
+
+// standardNames are the headers that count, of the id, the time and the signatures.
+func standardNames(h http.Header) [3]string {
 	names := [...]string{IDHeader, TimestampHeader, SignatureHeader}
 	if h.Values(names[0]) == nil && h.Values(names[1]) == nil && h.Values(names[2]) == nil {
 		names = [...]string{"Svix-Id", "Svix-Timestamp", "Svix-Signature"}
 	}
+	return names
+}
+
+func standardClaim(h http.Header, now time.Time) (string, time.Time, claim) {
+	names := standardNames(h)
 	id, stamp := only(h, names[0]), only(h, names[1])
 	at, ok := moment(stamp, time.Second)
 	c := claim{ahead: id + "." + stamp + ".", sound: ok && plainID(id) && near(at, now, Tolerance)}

@@ -317,3 +317,39 @@ func TestStandardWebhooksLibraryRefusesTable(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+// The id and the time that are read again later are those that were verified.
+func TestStandardIDAndTime(t *testing.T) {
+	s, err := signature.ParseStandardSecrets(standardSecret, false)
+	require.NoError(t, err)
+	key, err := sign.StandardKey(standardSecret)
+	require.NoError(t, err)
+	h := http.Header{}
+	sign.StandardWebhooks(h, "msg_1", []byte("{}"), at, key)
+	svix := http.Header{}
+	for name, values := range h {
+		svix[strings.Replace(name, "Webhook-", "Svix-", 1)] = values
+	}
+	both := h.Clone()
+	both.Set("svix-id", "msg_2")
+	both.Set("svix-timestamp", "1600000000")
+	for _, h := range []http.Header{h, svix, both} {
+		id, signed, err := signature.StandardWebhooks(h, []byte("{}"), s, now)
+		require.NoError(t, err)
+		again, err := signature.StandardID(h)
+		require.NoError(t, err)
+		assert.Equal(t, id, again)
+		assert.Equal(t, signed, signature.StandardTime(h))
+	}
+	for _, h := range []http.Header{
+		nil, {"Webhook-Id": {""}}, {"Webhook-Id": {"a", "b"}}, {"Webhook-Id": {"a.b"}}, {"Webhook-Id": {"a b"}}, {"Webhook-Timestamp": {"1"}, "Svix-Id": {"a"}},
+	} {
+		_, err := signature.StandardID(h)
+		assert.ErrorContains(t, err, "webhook-id", h)
+	}
+	for _, h := range []http.Header{
+		nil, {"Webhook-Timestamp": {""}}, {"Webhook-Timestamp": {"1", "1"}}, {"Webhook-Timestamp": {"x"}}, {"Webhook-Id": {"a"}, "Svix-Timestamp": {"1"}},
+	} {
+		assert.Zero(t, signature.StandardTime(h), h)
+	}
+}
