@@ -19,10 +19,14 @@ func (r *Record) key() key { return key{r.Kind, r.ID} }
 // String is the record's name as a subject: kind/id.
 func (k key) String() string { return string(k.kind) + "/" + k.id }
 
-// Names are what a record is found by, and what it says it belongs to: records that share one belong together.
+// Names are what a record is found by, and what it says it belongs to: records that share one belong together. One that is
+// refused belongs to nothing.
 func (r *Record) Names() []string {
 	name := func(kind Kind, id string) string { return string(kind) + ":" + id }
 	names := []string{name(r.Kind, r.ID)}
+	if r.Refused != "" {
+		return names
+	}
 	for _, alias := range r.Aliases {
 		names = append(names, name(KindPayment, alias))
 	}

@@ -49,11 +49,6 @@ func Derive(provider string, records []Record, c *policy.Catalog) *Rights {
 	for _, r := range d.sorted(KindDispute) {
 		d.dispute(r)
 	}
-	for k, r := range d.records {
-		if r.Refused != "" {
-			d.findings[k] = r.Refused
-		}
-	}
 	d.report()
 	slices.SortFunc(d.Entitlements, func(a, b store.OwnedEntitlement) int {
 		return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.User, b.User), cmp.Compare(a.Plan, b.Plan),
@@ -84,7 +79,7 @@ func (d *derivation) sorted(kind Kind) []*Record {
 
 // judge finds out what a payment bought. What was bought once stays bought, whatever becomes of the catalog.
 func (d *derivation) judge(p *payment) {
-	if p.Payment.Terms == nil || p.Refused != "" {
+	if p.Payment.Terms == nil {
 		return
 	}
 	terms := p.Payment.Terms.Value
@@ -129,7 +124,7 @@ func (d *derivation) void(p *payment, plan *policy.Plan) bool {
 		return true
 	}
 	for _, r := range p.disputes {
-		if r.Dispute == nil || r.Refused != "" || dispute == policy.OnEventKeep {
+		if r.Dispute == nil || dispute == policy.OnEventKeep {
 			continue
 		}
 		if lost := r.Dispute.Closed != nil && r.Dispute.Closed.Value == DisputeLost; lost ||
@@ -151,7 +146,7 @@ func (p *payment) refunded() bool {
 // subscription derives what a subscription's state grants.
 func (d *derivation) subscription(r *Record) {
 	k := r.key()
-	if r.Subscribed == nil || r.Subscribed.State == nil || r.Refused != "" {
+	if r.Subscribed == nil || r.Subscribed.State == nil {
 		return
 	}
 	state, sold := r.Subscribed.State.Value, make(map[string]Thing)
@@ -262,7 +257,7 @@ func (d *derivation) lastVoid(payments []*payment, plan *policy.Plan) bool {
 // lastPaid is when a payment for a period last succeeded; zero when none did.
 func lastPaid(payments []*payment) (at time.Time) {
 	for _, p := range payments {
-		if !p.Payment.Partial && p.Refused == "" {
+		if !p.Payment.Partial {
 			at = latest(at, p.Payment.Succeeded)
 		}
 	}
@@ -282,7 +277,7 @@ func paidUntil(payments []*payment) (until time.Time) {
 // firstFailure is when the first payment for a period after a moment failed that has not succeeded since; zero when none did.
 func firstFailure(payments []*payment, after time.Time) (at time.Time) {
 	for _, p := range payments {
-		if p.Payment.Succeeded.IsZero() && p.Payment.Failed.After(after) && !p.Payment.Partial && p.Refused == "" {
+		if p.Payment.Succeeded.IsZero() && p.Payment.Failed.After(after) && !p.Payment.Partial {
 			at = earliest(at, p.Payment.Failed)
 		}
 	}
@@ -352,7 +347,7 @@ func endsLater(a, b store.OwnedEntitlement) bool {
 // features derives what a customer may use by the provider's own list. A list may come late, or not at all (a trial that
 // ends unpaid changes none): where subscriptions of the customer are known, one of them must stand.
 func (d *derivation) features(r *Record) {
-	if r.Features == nil || r.Refused != "" {
+	if r.Features == nil {
 		return
 	}
 	e, stands := d.anySubscription(r.ID)
@@ -412,7 +407,7 @@ func (d *derivation) anySubscription(customer string) (e policy.Entitlement, sta
 
 // dispute derives the hold that a dispute is while it stands.
 func (d *derivation) dispute(r *Record) {
-	if r.Dispute == nil || r.Refused != "" || r.Dispute.Closed != nil {
+	if r.Dispute == nil || r.Dispute.Closed != nil {
 		return
 	}
 	if p := d.disputed(r); p != nil {
@@ -519,7 +514,7 @@ func (d *derivation) status(row *store.Payment, p *payment) {
 		}
 	}
 	for _, r := range p.disputes {
-		if r.Dispute == nil || r.Refused != "" {
+		if r.Dispute == nil {
 			continue
 		}
 		if closed := r.Dispute.Closed; closed == nil {
@@ -531,9 +526,7 @@ func (d *derivation) status(row *store.Payment, p *payment) {
 	if p.refunded() {
 		row.Status = store.PaymentRefunded
 	}
-	if p.Refused != "" {
-		row.Status, row.Reason = store.PaymentRefused, p.Refused
-	} else if finding := d.findings[p.principal.key()]; finding != "" {
+	if finding := d.findings[p.principal.key()]; finding != "" {
 		row.Reason = finding
 		if p.Payment.Terms.Value.names() > 0 { // else it is for something that is not sold here
 			row.Status = store.PaymentRefused

@@ -156,7 +156,6 @@ func TestRights(t *testing.T) {
 		"a price for something else":   {"live+fight", []Record{paid(day(0), "p", Terms{Amount: 1000, Currency: "usd", Price: "p-gold", Stream: "live+fight"})}, answers{1: required}},
 		"two things at once":           {"tv", []Record{paid(day(0), "p", Terms{Plan: "gold", Tag: "sport"})}, answers{1: required}},
 		"a checkout and its invoice":   {"arena", []Record{paid(day(0), "cs", Terms{Amount: 5, Currency: "usd", Tag: "sport"}).alias("in"), paid(day(0.1), "in", Terms{Amount: 5, Currency: "usd", Price: "p-none"})}, answers{1: entitled, 2.01: expired}},
-		"a test":                       {"tv", []Record{paid(day(0), "p", gold), {Kind: KindPayment, ID: "p", Refused: "a test"}}, answers{1: required}},
 
 		"a full refund":                   {"tv", []Record{paid(day(0), "p", gold), refund("p", 1000)}, answers{1: required}},
 		"a partial refund":                {"tv", []Record{paid(day(0), "p", gold), refund("p", 999)}, answers{1: entitled}},
@@ -332,14 +331,19 @@ func TestThePaymentsToRead(t *testing.T) {
 		"its dispute lost": {[]Record{paid(day(0), "p", gold), settled(day(1), "p", DisputeLost)}, row(store.PaymentDisputed, "dispute dp was lost", 0)},
 		"its dispute won":  {[]Record{paid(day(0), "p", gold), settled(day(1), "p", DisputeWon)}, row(store.PaymentSucceeded, "", 0)},
 		"failed":           {[]Record{unpaid(day(0), "p", gold)}, row(store.PaymentFailed, "", 0)},
-		"of a test account": {[]Record{paid(day(0), "p", gold), {Kind: KindPayment, ID: "p", Refused: "a test"}}, func() store.Payment {
-			p := row(store.PaymentRefused, "a test", 0)
-			p.Plan = ""
-			return p
-		}()},
 	} {
 		require.Equal(t, []store.Payment{test.want}, Derive("acme", joined(test.said), c).Payments, name)
 	}
+	foreign := paid(day(0), "p", gold)
+	foreign.Refused = "a test's"
+	e, err := effect(&store.BillingAccount{Event: store.BillingEvent{Provider: "acme"}}, []Record{foreign}, c)
+	require.NoError(t, err)
+	require.Equal(t, []store.Payment{row(store.PaymentRefused, "a test's", 0)}, e.Payments)
+	require.Equal(t, store.EventIgnored, e.State)
+	require.Equal(t, "a test's", e.Reason)
+	require.Empty(t, e.Records, "nothing of it is kept that could meet what counts")
+	require.Empty(t, e.Add)
+
 	wrong := paid(day(0), "p", Terms{Amount: 1, Currency: "usd", Price: "p-gold"})
 	payments := Derive("acme", []Record{wrong}, c).Payments
 	require.Len(t, payments, 1)

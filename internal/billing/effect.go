@@ -18,6 +18,9 @@ func effect(a *store.BillingAccount, said []Record, c *policy.Catalog) (*store.B
 	if err != nil {
 		return nil, err
 	}
+	if said[0].Refused != "" {
+		return refusal(a, known, said, c), nil
+	}
 	all, touched := maps.Clone(known), make(map[key]bool)
 	for _, r := range said {
 		touched[r.key()] = true
@@ -61,6 +64,29 @@ func effect(a *store.BillingAccount, said []Record, c *policy.Catalog) (*store.B
 	return e, nil
 }
 
+// refusal is what an event leaves behind from which nothing may follow: that it came, and why its payments are refused. None of
+// it is joined with what is known, so that the same event counts once the settings take it.
+func refusal(a *store.BillingAccount, known map[key]Record, said []Record, c *policy.Catalog) *store.BillingEffect {
+	rights := Derive(a.Event.Provider, said, c)
+	e := &store.BillingEffect{
+		State: store.EventIgnored, Reason: said[0].Refused, Subject: said[0].key().String(), User: rights.userOf(said),
+	}
+	for i := range said {
+		e.Names = append(e.Names, said[i].Names()...)
+	}
+	slices.Sort(e.Names)
+	e.Names = slices.Compact(e.Names)
+	for _, p := range rights.Payments {
+		if _, counts := known[key{KindPayment, p.ID}]; counts {
+			continue
+		}
+		if p.Status, p.Reason = store.PaymentRefused, said[0].Refused; !isStored(p, a.Payments) {
+			e.Payments = append(e.Payments, p)
+		}
+	}
+	return e
+}
+
 // changes says whether an effect changes anything but the event itself.
 func changes(e *store.BillingEffect) bool {
 	return len(e.Records)+len(e.Add)+len(e.Change)+len(e.Remove)+len(e.AddHolds)+len(e.RemoveHolds)+len(e.Payments)+len(e.Statuses) > 0
@@ -83,7 +109,7 @@ func decode(stored []store.BillingRecord) (map[key]Record, error) {
 func statusesOf(known, all map[key]Record) map[string]policy.UserStatus {
 	var statuses map[string]policy.UserStatus
 	for k, r := range all {
-		if r.Status == nil || r.Refused != "" {
+		if r.Status == nil {
 			continue
 		}
 		if old := known[k].Status; old != nil && *old == *r.Status {

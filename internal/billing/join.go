@@ -22,7 +22,6 @@ func (r Record) Join(o Record) Record {
 		Customer:     later(r.Customer, o.Customer, cmp.Compare),
 		Subscription: later(r.Subscription, o.Subscription, cmp.Compare),
 		Aliases:      union(r.Aliases, o.Aliases),
-		Refused:      max(r.Refused, o.Refused),
 		Payment:      both(r.Payment, o.Payment, Payment.join),
 		Subscribed:   both(r.Subscribed, o.Subscribed, Subscription.join),
 		Dispute:      both(r.Dispute, o.Dispute, Dispute.join),

@@ -39,7 +39,7 @@ func (c chance) record() Record {
 	r := Record{
 		Kind: KindPayment, ID: "x",
 		User: said(c, "anna", "ben"), Customer: said(c, "cus_1", "cus_2"), Subscription: said(c, "sub_1", "sub_2"),
-		Refused: pick(c, "", "", "", "a test"), Status: said[UserStatus](c, "active", "suspended"),
+		Status: said[UserStatus](c, "active", "suspended"),
 	}
 	for _, alias := range []string{"a", "b", "c"} {
 		if c.sometimes() {

@@ -39,8 +39,9 @@ type Record struct {
 	Subscription *Said[string] `json:"subscription,omitempty"`
 	// Aliases are other ids of the same payment, sorted; a dispute's are ids of the payment that it is about.
 	Aliases []string `json:"aliases,omitempty"`
-	// Refused says why nothing may follow from the record, whatever else is in it: it is a test's, or a foreign account's.
-	Refused string `json:"refused,omitempty"`
+	// Refused says why nothing may follow from what an event says: it is a test's, or a foreign account's. That is for the
+	// settings to say and not the provider's word, so it is kept with no record.
+	Refused string `json:"-"`
 
 	Payment    *Payment          `json:"payment,omitempty"`
 	Subscribed *Subscription     `json:"subscribed,omitempty"`
