@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,7 @@ func (c *demoCommand) Run(ctx context.Context, s streams) error {
 	return d.run(ctx)
 }
 
-// demo is the service, a stand-in for MistServer, and the people who watch and pay.
+// demo is the service, a stand-in for MistServer and one for what bills, and the people who watch and pay.
 type demo struct {
 	viewers int
 	pace    float64 // 1: everything takes as long as it really does
@@ -146,8 +147,9 @@ func because(ctx context.Context, err error) error {
 
 // demoService is the service as "authhook serve" runs it.
 type demoService struct {
-	url, token string
-	stop       func() error // ends it and waits
+	url, token                 string
+	eventsSecret, stripeSecret string       // what its billing signs with
+	stop                       func() error // ends it and waits
 }
 
 // startDemoService starts the service on a loopback port of its own, with a database in a directory, and no setting from
@@ -157,10 +159,15 @@ func startDemoService(ctx context.Context, dir, catalog, mistURL string, log slo
 	if err := os.WriteFile(catalogFile, []byte(catalog), 0o600); err != nil {
 		return nil, err
 	}
-	s := &demoService{token: "demo-" + rand.Text()}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // it never fails
+	s := &demoService{
+		token: "demo-" + rand.Text(), eventsSecret: "whsec_" + base64.StdEncoding.EncodeToString(key), stripeSecret: "whsec_" + rand.Text(),
+	}
 	settings, err := readServeSettings(
 		"--listen", "127.0.0.1:0", "--database-url", "sqlite:"+filepath.Join(dir, "authhook.db"),
 		"--catalog", catalogFile, "--admin-token", s.token, "--mist", mistURL,
+		"--events-secret", s.eventsSecret, "--stripe-secret", s.stripeSecret,
 	)
 	if err != nil {
 		return nil, err

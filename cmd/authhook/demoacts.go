@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"authhook/client"
 	"authhook/internal/credential"
 	"authhook/internal/mist/misttest"
 )
@@ -66,8 +65,12 @@ func (s *demoStory) doorsOpen(ctx context.Context, number int) error {
 func (s *demoStory) payPerView(ctx context.Context, number int) error {
 	s.tell.act(number, "Pay per view",
 		fmt.Sprintf("Without a ticket there are %s of the fight. MistServer remembers a denial for ten minutes and", s.seconds(demoPreview)),
-		"does not ask again meanwhile: authhook has it forget as soon as the denial is out of date.")
-	if _, err := s.buys(ctx, "ivan", "buys a ticket to the fight", demoTicket); err != nil {
+		"does not ask again meanwhile: authhook has it forget as soon as the denial is out of date.",
+		"What was paid counts once, and as of when it was, however often and late its webhook comes.")
+	declined := time.Now()
+	s.tickets = map[string]demoPayment{"ada": s.billing.payment("ada", demoTicket), "ivan": s.billing.payment("ivan", demoTicket)}
+	paid, err := s.buys(ctx, "buys a ticket to the fight", s.tickets["ivan"], time.Now())
+	if err != nil {
 		return err
 	}
 	if _, err := s.opens(ctx, "ivan", "ivan", s.keys["ivan"], "live+fight", ""); err != nil {
@@ -80,6 +83,20 @@ func (s *demoStory) payPerView(ctx context.Context, number int) error {
 	if err != nil {
 		return err
 	}
+	for _, one := range []struct {
+		what, outcome string
+		webhook       demoWebhook
+	}{
+		{"the same webhook once more", "again", paid},
+		{"a try that failed, told too late", "late", s.billing.declined(s.tickets["ivan"], declined)},
+	} {
+		if err := s.breathe(ctx, 1); err != nil {
+			return err
+		}
+		if err := s.reportedInVain(ctx, "ivan", one.what, one.outcome, one.webhook); err != nil {
+			return err
+		}
+	}
 	over := s.words.about(e.Session).at.Add(s.paced(demoPreview))
 	if err := s.isCut(ctx, s.people["ada"], over, "the preview ended"); err != nil {
 		return err
@@ -87,13 +104,13 @@ func (s *demoStory) payPerView(ctx context.Context, number int) error {
 	if err := s.breathe(ctx, 1); err != nil {
 		return err
 	}
-	return s.buysIn(ctx, s.people["ada"], "buys a ticket to the fight", demoTicket)
+	return s.buysIn(ctx, s.people["ada"], "buys a ticket to the fight", s.tickets["ada"])
 }
 
-var demoTicket = client.EntitlementRequest{Stream: "live+fight"}
-
 func (s *demoStory) cardFails(ctx context.Context, number int) error {
-	s.tell.act(number, "A card fails", fmt.Sprintf("basic ends with what was paid. gold goes on for a while, here %s, to find a card that works.", s.seconds(demoGrace)))
+	s.tell.act(number, "A card fails",
+		fmt.Sprintf("basic ends with what was paid. gold goes on for a while, here %s, to find a card that works.", s.seconds(demoGrace)),
+		"Carol pays by Stripe, whose webhooks authhook reads as they are.")
 	if _, err := s.opens(ctx, "carol", "carol", s.keys["carol"], "movie", "(plan gold)"); err != nil {
 		return err
 	}
@@ -103,15 +120,18 @@ func (s *demoStory) cardFails(ctx context.Context, number int) error {
 	if err := s.breathe(ctx, 1); err != nil {
 		return err
 	}
-	over := time.Now().Add(s.paced(demoGrace)).UTC().Truncate(time.Microsecond)
-	if _, err := s.happens(ctx, "carol", "the card for gold fails", "failed", "goes on: "+s.seconds(demoGrace)+" of grace", func() error {
-		return s.billing.cardFailsInGrace(ctx, "carol", s.bought["carol"], "gold", over)
-	}); err != nil {
+	failed, err := s.fullSecond(ctx) // from then on Stripe counts, and so does the grace
+	if err != nil {
 		return err
 	}
-	at, err := s.happens(ctx, "dave", "the card for basic fails", "failed", "", func() error {
-		return s.billing.cardFails(ctx, "dave", s.bought["dave"])
-	})
+	over := failed.Add(s.paced(demoGrace))
+	if _, err := s.reported(ctx, "carol", "the card for gold fails", "failed", s.billing.stripeDeclined("carol", failed)); err != nil {
+		return err
+	}
+	if _, err := s.reported(ctx, "carol", "is past due, goes on for "+s.seconds(demoGrace), "grace", s.billing.stripePastDue("carol", failed)); err != nil {
+		return err
+	}
+	at, err := s.reported(ctx, "dave", "the card for basic fails", "failed", s.billing.pastDue("dave", demoBasic, time.Now()))
 	if err != nil {
 		return err
 	}
@@ -121,7 +141,7 @@ func (s *demoStory) cardFails(ctx context.Context, number int) error {
 	if err := s.breathe(ctx, 1); err != nil {
 		return err
 	}
-	if err := s.buysIn(ctx, s.people["dave's tv"], "pays for basic with another card", client.EntitlementRequest{Plan: "basic"}); err != nil {
+	if err := s.buysIn(ctx, s.people["dave's tv"], "pays for basic with another card", s.billing.payment("dave", demoBasic)); err != nil {
 		return err
 	}
 	return s.isCut(ctx, s.people["carol"], over, "the grace ended")
@@ -130,9 +150,7 @@ func (s *demoStory) cardFails(ctx context.Context, number int) error {
 func (s *demoStory) upgrade(ctx context.Context, number int) error {
 	s.tell.act(number, "An upgrade", "Who pays for the better picture is brought to it, in the middle of the movie.")
 	bob := s.people["bob"]
-	at, err := s.happens(ctx, "bob", "goes from basic to gold", "paid", "", func() error {
-		return s.billing.upgrades(ctx, "bob", "gold")
-	})
+	at, err := s.reported(ctx, "bob", "goes from basic to gold", "upgraded", s.billing.upgraded("bob", demoGold, time.Now()))
 	if err != nil {
 		return err
 	}
@@ -141,7 +159,7 @@ func (s *demoStory) upgrade(ctx context.Context, number int) error {
 		return err
 	}
 	s.measureCut(e, at)
-	s.tell.line(e.At, "bob", "the player is made to come back", "BOUNCED", demoMS(e.At.Sub(at))+" after the payment")
+	s.tell.line(e.At, "bob", "the player is made to come back", "BOUNCED", demoMS(e.At.Sub(at))+" after the upgrade")
 	return s.triesAgain(ctx, bob, e.At)
 }
 
@@ -159,7 +177,7 @@ func (s *demoStory) screens(ctx context.Context, number int) error {
 			continue
 		}
 		tv := s.people["gina's tv"]
-		at, err := s.billing.committed(ctx, "session", tv.SessionID()+" "+demoNode)
+		at, err := s.operator.committed(ctx, "session", tv.SessionID()+" "+demoNode)
 		if err != nil {
 			return err
 		}
@@ -172,8 +190,9 @@ func (s *demoStory) screens(ctx context.Context, number int) error {
 
 func (s *demoStory) timeRunsOut(ctx context.Context, number int) error {
 	s.tell.act(number, "Time runs out", "Nobody sends word of it: what was paid until a moment is over at that moment.")
-	over := time.Now().Add(s.paced(demoPass)).UTC().Truncate(time.Microsecond)
-	if _, err := s.buys(ctx, "heidi", "buys basic for "+s.seconds(demoPass), client.EntitlementRequest{Plan: "basic", Until: over}); err != nil {
+	at := time.Now()
+	over := at.Add(s.paced(demoPass))
+	if _, err := s.buys(ctx, "buys basic for "+s.seconds(demoPass), s.billing.payment("heidi", demoPassPrice), at); err != nil {
 		return err
 	}
 	if _, err := s.opens(ctx, "heidi", "heidi", s.keys["heidi"], "sport", ""); err != nil {
@@ -183,12 +202,11 @@ func (s *demoStory) timeRunsOut(ctx context.Context, number int) error {
 }
 
 func (s *demoStory) dispute(ctx context.Context, number int) error {
-	s.tell.act(number, "A dispute", "Ivan's bank takes the money back for the time being: a hold stands until it is settled.")
-	ivan, hold := s.people["ivan"], ""
-	at, err := s.happens(ctx, "ivan", "the bank disputes the payment", "disputed", "", func() (err error) {
-		hold, err = s.billing.disputes(ctx, "ivan", "the ticket to the fight")
-		return err
-	})
+	s.tell.act(number, "A dispute and a refund",
+		"Ivan's bank takes the money back for the time being: a hold stands until it is settled.",
+		"What Ada is paid back is over at once.")
+	ivan, ticket := s.people["ivan"], s.tickets["ivan"]
+	at, err := s.reported(ctx, "ivan", "the bank disputes the payment", "disputed", s.billing.disputed(ticket, time.Now()))
 	if err != nil {
 		return err
 	}
@@ -199,13 +217,21 @@ func (s *demoStory) dispute(ctx context.Context, number int) error {
 		return err
 	}
 	wait := s.watchLocks(ctx, ivan)
-	at, err = s.happens(ctx, "ivan", "the dispute is won", "won", "", func() error {
-		return s.billing.disputeWon(ctx, "ivan", hold)
-	})
+	at, err = s.reported(ctx, "ivan", "the dispute is won", "won", s.billing.disputeWon(ticket, time.Now()))
 	if err != nil {
 		return err
 	}
-	return s.isUnlocked(ctx, ivan, wait, at, "it was won")
+	if err := s.isUnlocked(ctx, ivan, wait, at, "it was won"); err != nil {
+		return err
+	}
+	if err := s.breathe(ctx, 1); err != nil {
+		return err
+	}
+	at, err = s.reported(ctx, "ada", "is paid back the ticket", "refunded", s.billing.refunded(s.tickets["ada"], time.Now()))
+	if err != nil {
+		return err
+	}
+	return s.isCut(ctx, s.people["ada"], at, "the refund")
 }
 
 // rush has everybody in the crowd without a plan pay, and the cards of all with basic fail.
@@ -228,50 +254,46 @@ func (s *demoStory) rush(ctx context.Context, number int) error {
 	wait := s.watchLocks(ctx, paying...)
 	group, calling := errgroup.WithContext(ctx)
 	group.SetLimit(8)
+	paid, failed := make([]time.Time, len(paying)), make([]time.Time, len(failing))
+	send := func(w demoWebhook, sent *time.Time) {
+		group.Go(func() (err error) {
+			*sent, err = s.billing.send(calling, w)
+			return err
+		})
+	}
 	for i := range max(len(paying), len(failing)) {
 		if i < len(paying) {
-			group.Go(func() error {
-				_, err := s.billing.pays(calling, paying[i].user, client.EntitlementRequest{Plan: "gold"})
-				return err
-			})
+			send(s.billing.paid(s.billing.payment(paying[i].user, demoGold), time.Now()), &paid[i])
 		}
 		if i < len(failing) {
-			group.Go(func() error { return s.billing.cardFails(calling, failing[i].user, s.bought[failing[i].user]) })
+			send(s.billing.pastDue(failing[i].user, demoBasic, time.Now()), &failed[i])
 		}
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	now := time.Now()
-	s.tell.line(now, demoOthers(len(paying)), "buy gold", "paid", "")
-	s.tell.line(now, demoOthers(len(failing)), "have a card that fails", "failed", "")
+	s.tell.line(now, demoOthers(len(paying)), "buy gold", "paid", "payment.succeeded, each")
+	s.tell.line(now, demoOthers(len(failing)), "have a card that fails", "failed", "subscription.changed, each")
 	lifted, err := wait()
 	if err != nil {
 		return err
 	}
 	var lifts, cuts []time.Duration
-	for _, v := range paying {
-		at, err := s.billing.committedFor(ctx, v.user)
-		if err != nil {
+	for i, v := range paying {
+		if _, err := s.isBack(ctx, v, lifted[v], paid[i]); err != nil {
 			return err
 		}
-		if _, err := s.isBack(ctx, v, lifted[v], at); err != nil {
-			return err
-		}
-		lifts = append(lifts, lifted[v].at.Sub(at))
+		lifts = append(lifts, lifted[v].at.Sub(paid[i]))
 	}
 	s.tell.line(time.Now(), demoOthers(len(lifts)), "watch the movie", "UNLOCKED", demoSpread(lifts))
-	for _, v := range failing {
-		at, err := s.billing.committedFor(ctx, v.user)
+	for i, v := range failing {
+		e, err := s.awaitCut(ctx, v, failed[i])
 		if err != nil {
 			return err
 		}
-		e, err := s.awaitCut(ctx, v, at)
-		if err != nil {
-			return err
-		}
-		s.measureCut(e, at)
-		cuts = append(cuts, e.At.Sub(at))
+		s.measureCut(e, failed[i])
+		cuts = append(cuts, e.At.Sub(failed[i]))
 	}
 	s.tell.line(time.Now(), demoOthers(len(cuts)), "see no more", "CUT", demoSpread(cuts))
 	asked, lost := 0, 0
@@ -291,16 +313,16 @@ func (s *demoStory) rush(ctx context.Context, number int) error {
 
 func (s *demoStory) fightOver(ctx context.Context, number int) error {
 	s.tell.act(number, "The fight is over", "Its stream is closed to everybody, whatever they have bought.")
-	watching := []*demoViewer{s.people["ada"], s.people["ivan"]}
+	watching := []*demoViewer{s.people["ivan"]}
 	for _, m := range s.crowd {
 		if m.stream == "live+fight" {
 			watching = append(watching, m.viewer)
 		}
 	}
-	if err := s.billing.closes(ctx, "live+fight"); err != nil {
+	if err := s.operator.closes(ctx, "live+fight"); err != nil {
 		return err
 	}
-	at, err := s.billing.committed(ctx, "catalog", "")
+	at, err := s.operator.committed(ctx, "catalog", "")
 	if err != nil {
 		return err
 	}

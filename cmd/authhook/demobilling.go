@@ -1,132 +1,146 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"authhook/client"
+	"authhook/internal/billing/signature/sign"
 )
 
-// demoBilling is what a payment provider tells the service. There are no webhooks for it yet: it comes by the API, one function
-// for each thing that happens, so that real events can take their place.
+// demoBilling is what the operator bills with: a stand-in for a shop of their own, and for Stripe (demostripe.go). It sends
+// webhooks as these do, signed, to the service's own endpoints, one for each thing that happens.
 type demoBilling struct {
-	*client.ClientWithResponses
-	connections *http.Transport
-	mu          sync.Mutex
-	last        int64 // of the change feed, as far as it was read
-	commits     map[demoChange]time.Time
-	payments    int
+	service      string // its URL
+	http         *http.Client
+	key          []byte // of Standard Webhooks
+	stripeSecret string
+	payments     atomic.Int64
+	webhooks     atomic.Int64
 }
 
-// demoChange is what an entry of the change feed is about.
-type demoChange struct{ kind, subject string }
-
-func newDemoBilling(service, token string) (*demoBilling, error) {
-	b := &demoBilling{connections: &http.Transport{MaxIdleConnsPerHost: 8}, commits: make(map[demoChange]time.Time)}
-	var err error
-	b.ClientWithResponses, err = client.New(service, token,
-		client.WithHTTPClient(client.Refusals(&http.Client{Transport: b.connections, Timeout: demoPatience})))
-	return b, err
-}
-
-func (b *demoBilling) close() { b.connections.CloseIdleConnections() }
-
-// joins makes a user, and a key for its players.
-func (b *demoBilling) joins(ctx context.Context, user string) (key string, err error) {
-	if _, err := b.PutUserWithResponse(ctx, user, nil, client.UserChange{Status: "active"}); err != nil {
-		return "", err
-	}
-	made, err := b.AddCredentialWithResponse(ctx, user, client.CredentialRequest{})
+func newDemoBilling(service *demoService, connections *http.Transport) (*demoBilling, error) {
+	key, err := sign.StandardKey(service.eventsSecret)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return made.JSON201.Token, nil
+	return &demoBilling{
+		service: service.url, http: &http.Client{Transport: connections, Timeout: demoPatience},
+		key: key, stripeSecret: service.stripeSecret,
+	}, nil
 }
 
-// pays is a payment that succeeded, for a plan or a stream, until a moment; zero: for good. It returns what it bought.
-func (b *demoBilling) pays(ctx context.Context, user string, bought client.EntitlementRequest) (entitlement string, err error) {
-	b.mu.Lock()
-	b.payments++
-	bought.Source = fmt.Sprintf("demo payment %d", b.payments)
-	b.mu.Unlock()
-	made, err := b.AddEntitlementWithResponse(ctx, user, bought)
+// demoWebhook is a webhook, which may be sent more than once.
+type demoWebhook struct {
+	provider string // whose: events, stripe
+	id, kind string
+	body     []byte
+}
+
+func newDemoWebhook(provider, id, kind string, content map[string]any) demoWebhook {
+	body, err := json.Marshal(content)
 	if err != nil {
-		return "", err
+		panic(err) // it holds texts, numbers and truths
 	}
-	return made.JSON201.ID, nil
+	return demoWebhook{provider, id, kind, body}
 }
 
-// cardFails is a renewal that was not paid, of a plan without grace.
-func (b *demoBilling) cardFails(ctx context.Context, user, entitlement string) error {
-	_, err := b.RemoveEntitlementWithResponse(ctx, user, entitlement)
-	return err
-}
-
-// cardFailsInGrace is a renewal that was not paid, of a plan that goes on for a while.
-func (b *demoBilling) cardFailsInGrace(ctx context.Context, user, entitlement, plan string, until time.Time) error {
-	_, err := b.AddEntitlementWithResponse(ctx, user, client.EntitlementRequest{Plan: plan, Until: until, Source: "grace after a failed renewal"})
+// send sends a webhook, and says when that was. The service has stored it when this returns.
+func (b *demoBilling) send(ctx context.Context, w demoWebhook) (sent time.Time, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.service+"/billing/"+w.provider, bytes.NewReader(w.body))
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	return b.cardFails(ctx, user, entitlement)
-}
-
-// upgrades is a subscription that changes to a plan of a higher rank, which counts from then on.
-func (b *demoBilling) upgrades(ctx context.Context, user, plan string) error {
-	_, err := b.pays(ctx, user, client.EntitlementRequest{Plan: plan})
-	return err
-}
-
-// disputes is a payment that its payer's bank takes back for the time being.
-func (b *demoBilling) disputes(ctx context.Context, user, ref string) (hold string, err error) {
-	made, err := b.AddHoldWithResponse(ctx, user, client.HoldRequest{Kind: "dispute", Ref: ref})
+	r.Header.Set("Content-Type", "application/json")
+	sent = time.Now()
+	if w.provider == demoStripe {
+		sign.Stripe(r.Header, w.body, sent, b.stripeSecret)
+	} else {
+		sign.StandardWebhooks(r.Header, w.id, w.body, sent, b.key)
+	}
+	answer, err := b.http.Do(r)
 	if err != nil {
-		return "", err
+		return time.Time{}, fmt.Errorf("send the webhook %s: %w", w.kind, err)
 	}
-	return made.JSON201.ID, nil
+	defer func() { _ = answer.Body.Close() }()
+	_, _ = io.Copy(io.Discard, answer.Body) // so that the connection can be used again
+	if answer.StatusCode != http.StatusOK {
+		return time.Time{}, fmt.Errorf("send the webhook %s: the service answered %s", w.kind, answer.Status)
+	}
+	return sent, nil
+}
+
+// event is one of the shop's own, as openapi.yaml has them (OwnEvent).
+func (b *demoBilling) event(kind string, at time.Time, data map[string]any) demoWebhook {
+	return newDemoWebhook("events", fmt.Sprintf("msg_demo_%d", b.webhooks.Add(1)), kind, map[string]any{
+		"type": kind, "timestamp": at.UTC().Format(time.RFC3339Nano), "data": data,
+	})
+}
+
+// demoPayment is one payment, whatever becomes of it.
+type demoPayment struct{ id, user, price string }
+
+// payment is a new one, by a user for a price of the catalog.
+func (b *demoBilling) payment(user, price string) demoPayment {
+	return demoPayment{fmt.Sprintf("pay_%d", b.payments.Add(1)), user, price}
+}
+
+func (p demoPayment) data() map[string]any {
+	data := map[string]any{
+		"user": p.user, "payment": p.id, "price": p.price, "amount": demoCents[p.price], "currency": "usd",
+	}
+	if p.price == demoBasic || p.price == demoGold { // the others are not renewed
+		data["subscription"] = demoSubscription(p.user)
+	}
+	return data
+}
+
+func demoSubscription(user string) string { return "sub_" + user }
+
+func (b *demoBilling) paid(p demoPayment, at time.Time) demoWebhook {
+	return b.event("payment.succeeded", at, p.data())
+}
+
+// declined is a try at a payment that failed.
+func (b *demoBilling) declined(p demoPayment, at time.Time) demoWebhook {
+	return b.event("payment.failed", at, p.data())
+}
+
+// refunded is a payment of which all was paid back.
+func (b *demoBilling) refunded(p demoPayment, at time.Time) demoWebhook {
+	return b.event("payment.refunded", at, map[string]any{"payment": p.id, "amount": demoCents[p.price]})
+}
+
+// disputed is a payment that its payer's bank takes back for the time being.
+func (b *demoBilling) disputed(p demoPayment, at time.Time) demoWebhook {
+	return b.event("payment.disputed", at, map[string]any{"payment": p.id, "dispute": demoDispute(p)})
 }
 
 // disputeWon is a dispute that ended in the operator's favour.
-func (b *demoBilling) disputeWon(ctx context.Context, user, hold string) error {
-	_, err := b.RemoveHoldWithResponse(ctx, user, hold)
-	return err
+func (b *demoBilling) disputeWon(p demoPayment, at time.Time) demoWebhook {
+	return b.event("dispute.closed", at, map[string]any{"payment": p.id, "dispute": demoDispute(p), "outcome": "won"})
 }
 
-// closes closes a stream to everybody. No payment, but what an operator does.
-func (b *demoBilling) closes(ctx context.Context, stream string) error {
-	_, err := b.PutStreamWithResponse(ctx, stream, nil, client.StreamChange{Access: "closed"})
-	return err
+func demoDispute(p demoPayment) string { return "dispute_of_" + p.id }
+
+// pastDue is a renewal that was not paid: the time that was paid for is over.
+func (b *demoBilling) pastDue(user, price string, at time.Time) demoWebhook {
+	return b.subscription(user, price, "past_due", at, at)
 }
 
-// committed is when the latest change of a kind about a subject was committed: the time that it has in the change feed,
-// which is taken in its transaction.
-func (b *demoBilling) committed(ctx context.Context, kind, subject string) (time.Time, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for {
-		page, err := b.ListChangesWithResponse(ctx, &client.ListChangesParams{After: &b.last})
-		if err != nil {
-			return time.Time{}, err
-		}
-		for _, c := range page.JSON200.Items {
-			b.commits[demoChange{c.Kind, c.Subject}] = c.At
-		}
-		if len(page.JSON200.Items) == 0 {
-			break
-		}
-		b.last = page.JSON200.Last
-	}
-	at, ok := b.commits[demoChange{kind, subject}]
-	if !ok {
-		return time.Time{}, fmt.Errorf("the change feed has no change of the %s %s", kind, subject)
-	}
-	return at, nil
+// upgraded is a subscription that is for another price from now on.
+func (b *demoBilling) upgraded(user, price string, at time.Time) demoWebhook {
+	return b.subscription(user, price, "active", at.Add(demoMonth), at)
 }
 
-// committedFor is when a user's facts last changed.
-func (b *demoBilling) committedFor(ctx context.Context, user string) (time.Time, error) {
-	return b.committed(ctx, "user", user)
+func (b *demoBilling) subscription(user, price, status string, periodEnd, at time.Time) demoWebhook {
+	return b.event("subscription.changed", at, map[string]any{
+		"user": user, "subscription": demoSubscription(user), "price": price, "status": status,
+		"period_end": periodEnd.UTC().Format(time.RFC3339Nano),
+	})
 }

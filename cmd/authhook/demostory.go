@@ -4,41 +4,62 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"authhook/client"
 	"authhook/internal/mist/misttest"
 	"authhook/internal/policy"
 )
 
 // The times of the story at full length.
 const (
-	demoPreview = 6 * time.Second
-	demoGrace   = 7 * time.Second
-	demoPass    = 5 * time.Second
+	demoPreview = 5 * time.Second
+	demoGrace   = 6 * time.Second
+	demoPass    = 4 * time.Second
 	demoBreath  = 1200 * time.Millisecond // for reading what was told
 )
+
+// demoMonth is what a subscription is paid for at a time. The story is over long before.
+const demoMonth = 720 * time.Hour
+
+// The names of prices. Those of plans that are renewed are the plans' own.
+const (
+	demoBasic, demoGold, demoPassPrice, demoTicket = "basic", "gold", "basic-pass", "fight-ticket"
+	// demoStripeGold is the price of gold at Stripe.
+	demoStripeGold = "price_gold"
+)
+
+// demoCents is what the prices come to, in US cents.
+var demoCents = map[string]int{demoBasic: 799, demoGold: 1499, demoPassPrice: 199, demoTicket: 999}
 
 // catalog is what is sold, and how the streams are guarded.
 func (d *demo) catalog() string {
 	return fmt.Sprintf(`# The catalog of "authhook demo".
 plans:
   - {key: basic, rank: 10, max_concurrent: 1, tags: ["plan:basic"]}
-  - {key: gold, rank: 20, max_concurrent: 2, on_limit: kick_oldest, bounce: true, tags: ["plan:gold"]}
+  - {key: gold, rank: 20, max_concurrent: 2, on_limit: kick_oldest, grace: %s, bounce: true, tags: ["plan:gold"]}
 streams:
   - {match: lobby, access: public}
   - {match: sport, access: entitled, plans: [basic, gold]}
   - {match: movie, access: entitled, plans: [gold], renditions: {gold: movie, basic: movie_sd}}
   - {match: movie_sd, access: entitled, plans: [basic, gold]}
   - {match: "live+fight", access: entitled, plans: [gold], preview: %s}
-`, policy.Duration(d.paced(demoPreview)))
+prices:
+  - {provider: events, price: basic, plan: basic, for: %s, amount: %d, currency: usd}
+  - {provider: events, price: gold, plan: gold, for: %[3]s, amount: %[5]d, currency: usd}
+  - {provider: events, price: basic-pass, plan: basic, for: %[6]s, amount: %d, currency: usd}
+  - {provider: events, price: fight-ticket, stream: "live+fight", for: 48h, amount: %d, currency: usd}
+  - {provider: stripe, price: price_gold, plan: gold, amount: %[5]d, currency: usd}
+`, policy.Duration(d.paced(demoGrace)), policy.Duration(d.paced(demoPreview)),
+		policy.Duration(demoMonth), demoCents[demoBasic], demoCents[demoGold],
+		policy.Duration(d.paced(demoPass)), demoCents[demoPassPrice], demoCents[demoTicket])
 }
 
-// demoCast are the users who are told of one by one, with the plan that each has bought before.
+// demoCast are the users who are told of one by one, with the plan that each has bought before. Carol did so by Stripe.
 var demoCast = map[string]string{
 	"ada": "", "bob": "basic", "carol": "gold", "dave": "basic", "gina": "gold", "heidi": "", "ivan": "",
 }
@@ -52,17 +73,20 @@ type demoStory struct {
 	tell      *demoTeller
 	server    *misttest.Server
 	service   *demoService
+	operator  *demoOperator
 	billing   *demoBilling
 	words     *decisionWords
 	news      demoNews
 	running   sync.WaitGroup
 	connected int
 
-	keys   map[string]string      // by user
-	bought map[string]string      // the entitlement of the user's plan
-	people map[string]*demoViewer // by who they are in the story
-	crowd  []crowdMember
-	times  demoTimes
+	connections *http.Transport // to the service
+
+	keys    map[string]string      // by user
+	tickets map[string]demoPayment // to the fight, by user
+	people  map[string]*demoViewer // by who they are in the story
+	crowd   []crowdMember
+	times   demoTimes
 
 	rewritten map[*demoViewer]bool // was given another stream than it asked for, once
 }
@@ -78,13 +102,18 @@ type demoTimes struct{ cut, lifted, back, told []time.Duration }
 
 // newDemoStory makes the users, their keys and what they have bought before.
 func newDemoStory(ctx context.Context, d *demo, tell *demoTeller, server *misttest.Server, service *demoService, heard *overheard) (*demoStory, error) {
-	b, err := newDemoBilling(service.url, service.token)
+	connections := &http.Transport{MaxIdleConnsPerHost: 8}
+	operator, err := newDemoOperator(service, connections)
+	if err != nil {
+		return nil, err
+	}
+	billing, err := newDemoBilling(service, connections)
 	if err != nil {
 		return nil, err
 	}
 	s := &demoStory{
-		demo: d, tell: tell, server: server, service: service, billing: b, words: heard.words,
-		keys: make(map[string]string), bought: make(map[string]string),
+		demo: d, tell: tell, server: server, service: service, operator: operator, billing: billing, words: heard.words,
+		connections: connections, keys: make(map[string]string),
 		people: make(map[string]*demoViewer), rewritten: make(map[*demoViewer]bool),
 	}
 	plans := maps.Clone(demoCast)
@@ -101,27 +130,36 @@ func newDemoStory(ctx context.Context, d *demo, tell *demoTeller, server *mistte
 	return s, nil
 }
 
+// join makes users, and has them buy their plans, a while ago.
 func (s *demoStory) join(ctx context.Context, plans map[string]string) error {
+	before := time.Now().Add(-time.Minute)
 	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
+	group, joining := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	for user, plan := range plans {
 		group.Go(func() error {
-			key, err := s.billing.joins(ctx, user)
-			bought := ""
-			if err == nil && plan != "" {
-				bought, err = s.billing.pays(ctx, user, client.EntitlementRequest{Plan: plan})
+			key, err := s.operator.joins(joining, user)
+			switch {
+			case err != nil:
+				return err
+			case user == "carol":
+				_, err = s.billing.send(joining, s.billing.stripeSubscribed(user, before))
+			case plan != "":
+				_, err = s.billing.send(joining, s.billing.paid(s.billing.payment(user, plan), before))
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			s.keys[user], s.bought[user] = key, bought
+			s.keys[user] = key
 			return err
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return s.operator.settled(ctx)
 }
 
-func (s *demoStory) close() { s.billing.close() }
+func (s *demoStory) close() { s.connections.CloseIdleConnections() }
 
 // tellAll tells the whole story.
 func (s *demoStory) tellAll(ctx context.Context) error {
@@ -147,7 +185,17 @@ func (s *demoStory) tellAll(ctx context.Context) error {
 
 // breathe leaves time for reading.
 func (s *demoStory) breathe(ctx context.Context, times float64) error {
-	timer := time.NewTimer(time.Duration(times * float64(s.paced(demoBreath))))
+	return waitFor(ctx, time.Duration(times*float64(s.paced(demoBreath))))
+}
+
+// fullSecond waits for the beginning of a second, for what is told to the second.
+func (s *demoStory) fullSecond(ctx context.Context) (time.Time, error) {
+	next := time.Now().Truncate(time.Second).Add(time.Second)
+	return next, waitFor(ctx, time.Until(next))
+}
+
+func waitFor(ctx context.Context, t time.Duration) error {
+	timer := time.NewTimer(t)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -237,33 +285,52 @@ func (s *demoStory) isBack(ctx context.Context, v *demoViewer, lift demoLift, si
 	return e, nil
 }
 
-// happens has a user's facts change, and tells when that was committed.
-func (s *demoStory) happens(ctx context.Context, user, what, outcome, why string, change func() error) (committed time.Time, err error) {
-	if err := change(); err != nil {
-		return time.Time{}, fmt.Errorf("%s %s: %w", user, what, err)
-	}
-	committed, err = s.billing.committedFor(ctx, user)
+// reported has a webhook sent that is about a user, and tells when that was.
+func (s *demoStory) reported(ctx context.Context, user, what, outcome string, w demoWebhook) (sent time.Time, err error) {
+	sent, err = s.billing.send(ctx, w)
 	if err == nil {
-		s.tell.line(committed, user, what, outcome, why)
+		s.tell.line(sent, user, what, outcome, w.kind)
 	}
-	return committed, err
+	return sent, err
 }
 
-// buys has a user buy something.
-func (s *demoStory) buys(ctx context.Context, user, what string, bought client.EntitlementRequest) (committed time.Time, err error) {
-	return s.happens(ctx, user, what, "paid", "", func() (err error) {
-		id, err := s.billing.pays(ctx, user, bought)
-		if bought.Plan != "" {
-			s.bought[user] = id
-		}
+// reportedInVain has a webhook sent of which nothing comes, and tells so once that is certain.
+func (s *demoStory) reportedInVain(ctx context.Context, user, what, outcome string, w demoWebhook) error {
+	before, err := s.operator.committed(ctx, "user", user)
+	if err != nil {
 		return err
-	})
+	}
+	sent, err := s.billing.send(ctx, w)
+	if err != nil {
+		return err
+	}
+	if err := s.operator.settled(ctx); err != nil {
+		return err
+	}
+	after, err := s.operator.committed(ctx, "user", user)
+	if err != nil {
+		return err
+	}
+	if !after.Equal(before) {
+		return fmt.Errorf("%s: what %s may watch was changed by the webhook %s", what, user, w.kind)
+	}
+	s.tell.line(sent, user, what, outcome, "nothing changes")
+	return nil
+}
+
+// buys has a user who does not watch yet buy something, and waits until they have it.
+func (s *demoStory) buys(ctx context.Context, what string, p demoPayment, at time.Time) (paid demoWebhook, err error) {
+	paid = s.billing.paid(p, at)
+	if _, err := s.reported(ctx, p.user, what, "paid", paid); err != nil {
+		return paid, err
+	}
+	return paid, s.operator.settled(ctx)
 }
 
 // buysIn has a viewer who was turned away pay and come in.
-func (s *demoStory) buysIn(ctx context.Context, v *demoViewer, what string, bought client.EntitlementRequest) error {
+func (s *demoStory) buysIn(ctx context.Context, v *demoViewer, what string, p demoPayment) error {
 	wait := s.watchLocks(ctx, v)
-	at, err := s.buys(ctx, v.user, what, bought)
+	at, err := s.reported(ctx, v.user, what, "paid", s.billing.paid(p, time.Now()))
 	if err != nil {
 		return err
 	}

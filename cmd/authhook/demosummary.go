@@ -25,6 +25,8 @@ func (s *demoStory) introduce() {
 	row("the service", s.service.url, "the real one, on a database that is thrown away")
 	row("MistServer", s.server.Addr(), "a stand-in: plays nothing, but asks, remembers and")
 	row("", "", "ends viewers as a real 3.10 does, in its own time")
+	row("billing", s.service.url+"/billing", "a stand-in: tells by signed webhooks who has paid,")
+	row("", "", "its own and, for Carol, some as Stripe sends them")
 	t.text("\n")
 	row("look meanwhile", s.service.url+"/docs", "the API, to be tried out with the key below")
 	row("", s.service.url+"/metrics", "what the service counts")
@@ -32,7 +34,7 @@ func (s *demoStory) introduce() {
 	row("on sale", "basic      sport, and the movie in SD, on one screen", "")
 	row("", "gold       sport, the movie in HD, and the fight, on two screens", "")
 	row("", "a ticket   the fight alone", "")
-	t.text("\n%s\n", t.paint(demoBold, fmt.Sprintf("%6s  %-13s %-34s %-8s  %s", "sec", "who", "what happens", "outcome", "why, or how soon")))
+	t.text("\n%s\n", t.paint(demoBold, fmt.Sprintf("%6s  %-13s %-34s %-8s  %s", "sec", "who", "what happens", "outcome", "why, how soon, or which webhook")))
 }
 
 // summarize says what came of it all.
@@ -58,7 +60,7 @@ func (s *demoStory) summarize(took time.Duration) {
 		}
 		t.text("%s\n", strings.TrimRight(fmt.Sprintf("                %-28s    %s", row[0], row[1]), " "))
 	}
-	t.text("\n  %-62s %8s %9s %9s\n", "Times from the commit of a change, or the end of what was paid", "how many", "median", "slowest")
+	t.text("\n  %-62s %8s %9s %9s\n", "Times from the webhook, or from another cause", "how many", "median", "slowest")
 	for _, row := range []struct {
 		what  string
 		times []time.Duration
