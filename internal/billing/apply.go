@@ -36,6 +36,8 @@ const (
 	lookEvery = time.Second
 	// Of how many events a pass consists, and how many lines of them are applied side by side.
 	passSize, passLines = 256, 8
+	// maxAhead is how far ahead of our clock a provider's may be. The latest word holds, so one from the future would for good.
+	maxAhead = 24 * time.Hour
 	// maxReason bounds the reason that is kept with an event, in bytes.
 	maxReason = 1024
 )
@@ -168,6 +170,9 @@ func (a *Applier) read(event store.BillingEvent) *sentence {
 		s.err = fmt.Errorf("%w: %s", errNoProvider, event.Provider)
 	case event.Body == nil:
 		s.err = errors.New("its body was dropped for its age")
+	case event.At.After(event.Received.Add(maxAhead)):
+		s.err = fmt.Errorf("its time, %s, is ahead of the clock here: nothing that is told later could hold against it",
+			event.At.UTC().Format(time.RFC3339))
 	default:
 		s.records, s.err = readRecords(p, event.Body)
 	}

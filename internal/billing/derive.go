@@ -128,7 +128,7 @@ func (d *derivation) void(p *payment, plan *policy.Plan) bool {
 			continue
 		}
 		if lost := r.Dispute.Closed != nil && r.Dispute.Closed.Value == DisputeLost; lost ||
-			dispute == policy.OnEventVoid && r.Dispute.Closed == nil {
+			dispute == policy.OnEventVoid && !r.Dispute.Opened.IsZero() && r.Dispute.Closed == nil {
 			return true
 		}
 	}
@@ -192,13 +192,13 @@ func (d *derivation) span(r *Record, plan *policy.Plan, end time.Time) (e policy
 		return e, false
 	}
 	if end.IsZero() {
-		end = paidUntil(payments)
+		end = d.paidUntil(payments)
 	}
 	if !state.EndsAt.IsZero() && (end.IsZero() || state.EndsAt.Before(end)) {
 		end = state.EndsAt
 	}
 	ends := state.Ends && (state.EndsAt.IsZero() || !state.EndsAt.After(end))
-	paid := lastPaid(payments)
+	paid := d.lastPaid(payments)
 	switch state.Status {
 	case Active, Trialing:
 		if ends {
@@ -206,7 +206,7 @@ func (d *derivation) span(r *Record, plan *policy.Plan, end time.Time) (e policy
 		}
 		e.Until, e.GraceFrom = end, end // a renewal that nobody told of is one that failed
 		if failed := firstFailure(payments, latest(at, paid)); !failed.IsZero() {
-			e.Until, e.GraceFrom = cmp.Or(end, failed), failed
+			e.Until, e.GraceFrom = cmp.Or(end, failed), graceFrom(end, failed, plan)
 		}
 		return e, true
 	case PastDue:
@@ -214,13 +214,13 @@ func (d *derivation) span(r *Record, plan *policy.Plan, end time.Time) (e policy
 			e.Until, e.GraceFrom = end, end
 			return e, true
 		}
-		since := at
+		since, good := at, latest(paid, r.Subscribed.Good)
 		for _, began := range r.Subscribed.PastDue {
-			if began.After(paid) {
+			if began.After(good) {
 				since = earliest(since, began)
 			}
 		}
-		since = earliest(since, firstFailure(payments, paid))
+		since = earliest(since, firstFailure(payments, good))
 		e.Until, e.GraceFrom = earliest(end, since), since
 		return e, true
 	case Canceled:
@@ -229,6 +229,22 @@ func (d *derivation) span(r *Record, plan *policy.Plan, end time.Time) (e policy
 		}
 	}
 	return e, false
+}
+
+// graceFrom is when the grace of what was paid for until a moment begins, once a renewal of it failed: not while it is paid
+// for, and not anew when it was over.
+func graceFrom(end, failed time.Time, plan *policy.Plan) time.Time {
+	if !end.IsZero() && failed.After(graceEnds(end, plan)) {
+		return end
+	}
+	return latest(end, failed)
+}
+
+func graceEnds(end time.Time, plan *policy.Plan) time.Time {
+	if plan == nil {
+		return end
+	}
+	return end.Add(time.Duration(plan.Grace))
 }
 
 // canceling is what remains of a subscription that is not renewed.
@@ -244,7 +260,7 @@ func (d *derivation) canceling(plan *policy.Plan, end time.Time) (e policy.Entit
 func (d *derivation) lastVoid(payments []*payment, plan *policy.Plan) bool {
 	var last *payment
 	for _, p := range payments {
-		if p.Payment.Succeeded.IsZero() || p.Payment.Partial {
+		if p.Payment.Succeeded.IsZero() || p.Payment.Partial || !d.valid(p) {
 			continue
 		}
 		if last == nil || cmp.Or(p.Payment.Succeeded.Compare(last.Payment.Succeeded), cmp.Compare(p.ids[0], last.ids[0])) > 0 {
@@ -254,10 +270,13 @@ func (d *derivation) lastVoid(payments []*payment, plan *policy.Plan) bool {
 	return last != nil && d.void(last, plan)
 }
 
+// valid says whether a payment is what it claims to be: its amount is what its price costs.
+func (d *derivation) valid(p *payment) bool { return d.findings[p.principal.key()] == "" }
+
 // lastPaid is when a payment for a period last succeeded; zero when none did.
-func lastPaid(payments []*payment) (at time.Time) {
+func (d *derivation) lastPaid(payments []*payment) (at time.Time) {
 	for _, p := range payments {
-		if !p.Payment.Partial {
+		if !p.Payment.Partial && d.valid(p) {
 			at = latest(at, p.Payment.Succeeded)
 		}
 	}
@@ -265,9 +284,9 @@ func lastPaid(payments []*payment) (at time.Time) {
 }
 
 // paidUntil is until when payments that succeeded say that they are for.
-func paidUntil(payments []*payment) (until time.Time) {
+func (d *derivation) paidUntil(payments []*payment) (until time.Time) {
 	for _, p := range payments {
-		if !p.Payment.Succeeded.IsZero() && p.Payment.Terms != nil {
+		if !p.Payment.Succeeded.IsZero() && p.Payment.Terms != nil && d.valid(p) {
 			until = latest(until, p.Payment.Terms.Value.Until)
 		}
 	}
@@ -310,6 +329,9 @@ func (d *derivation) purchases() {
 			if until.IsZero() && thing.For > 0 {
 				until = p.Payment.Succeeded.Add(time.Duration(thing.For))
 			}
+			if until.IsZero() && !told.IsZero() {
+				continue // until when is the subscription's to say
+			}
 			i := d.grant(p.principal, thing, policy.Entitlement{Until: until})
 			if i >= 0 && (best < 0 || endsLater(d.Entitlements[i], d.Entitlements[best])) {
 				best = i
@@ -317,13 +339,13 @@ func (d *derivation) purchases() {
 		}
 		// A renewal that failed starts the grace of what was paid for last, and ends what has no other end. What was bought
 		// for good is not renewed.
-		if failed := firstFailure(payments, lastPaid(payments)); best >= 0 && !failed.IsZero() {
+		if failed := firstFailure(payments, d.lastPaid(payments)); best >= 0 && !failed.IsZero() {
 			e := &d.Entitlements[best]
 			if e.Until.IsZero() && l.subscription != "" {
 				e.Until = failed
 			}
-			if !e.Until.IsZero() {
-				e.GraceFrom = failed
+			if !e.Until.IsZero() && !failed.After(graceEnds(e.Until, plan)) {
+				e.GraceFrom = latest(e.Until, failed)
 			}
 		}
 	}
@@ -407,7 +429,7 @@ func (d *derivation) anySubscription(customer string) (e policy.Entitlement, sta
 
 // dispute derives the hold that a dispute is while it stands.
 func (d *derivation) dispute(r *Record) {
-	if r.Dispute == nil || r.Dispute.Closed != nil {
+	if r.Dispute == nil || r.Dispute.Opened.IsZero() || r.Dispute.Closed != nil {
 		return
 	}
 	if p := d.disputed(r); p != nil {
@@ -514,7 +536,7 @@ func (d *derivation) status(row *store.Payment, p *payment) {
 		}
 	}
 	for _, r := range p.disputes {
-		if r.Dispute == nil {
+		if r.Dispute == nil || r.Dispute.Opened.IsZero() && r.Dispute.Closed == nil {
 			continue
 		}
 		if closed := r.Dispute.Closed; closed == nil {

@@ -37,7 +37,7 @@ func effect(a *store.BillingAccount, said []Record, c *policy.Catalog) (*store.B
 	}
 	var names []string
 	for k, r := range all {
-		if m := rights.remembered[k]; m != nil && !reflect.DeepEqual(m, r.Remembered) {
+		if m := rights.remembered[k]; !reflect.DeepEqual(m, r.Remembered) {
 			r.Remembered, touched[k] = m, true
 		}
 		names = append(names, r.Names()...)
@@ -77,8 +77,8 @@ func refusal(a *store.BillingAccount, known map[key]Record, said []Record, c *po
 	slices.Sort(e.Names)
 	e.Names = slices.Compact(e.Names)
 	for _, p := range rights.Payments {
-		if _, counts := known[key{KindPayment, p.ID}]; counts {
-			continue
+		if known[key{KindPayment, p.ID}].Payment.told() {
+			continue // what counts is known of it
 		}
 		if p.Status, p.Reason = store.PaymentRefused, said[0].Refused; !isStored(p, a.Payments) {
 			e.Payments = append(e.Payments, p)
@@ -152,7 +152,9 @@ func equalSpan(a, b policy.Entitlement) bool {
 // holdsOf puts down how the stored holds become those that follow.
 func holdsOf(stored, due []store.OwnedHold, e *store.BillingEffect) {
 	same := func(a store.OwnedHold) func(store.OwnedHold) bool {
-		return func(b store.OwnedHold) bool { return a.Origin == b.Origin && a.User == b.User }
+		return func(b store.OwnedHold) bool {
+			return a.Origin == b.Origin && a.User == b.User && store.SameMoment(a.From, b.From)
+		}
 	}
 	for _, d := range due {
 		if !slices.ContainsFunc(stored, same(d)) {

@@ -46,6 +46,9 @@ func (p Payment) join(o Payment) Payment {
 
 func (s Subscription) join(o Subscription) Subscription {
 	joined := Subscription{State: later(s.State, o.State, compareStates)}
+	if good := latest(s.good(), o.good()); good.After(joined.good()) {
+		joined.Good = good
+	}
 	for _, m := range []map[int64]time.Time{s.PastDue, o.PastDue} {
 		for period, since := range m {
 			if joined.PastDue == nil {
@@ -61,6 +64,13 @@ func (s Subscription) join(o Subscription) Subscription {
 		}
 	}
 	return joined
+}
+
+func (s Subscription) good() time.Time {
+	if s.State != nil && (s.State.Value.Status == Active || s.State.Value.Status == Trialing) {
+		return latest(s.State.At, s.Good)
+	}
+	return s.Good
 }
 
 func (d Dispute) join(o Dispute) Dispute {

@@ -97,6 +97,8 @@ type Subscription struct {
 	// PastDue is since when it was past due, by the end of the period it was in (Unix seconds; the day where none was said):
 	// a later word of the same failure does not begin the grace anew. The latest [maxPastDue] periods are kept.
 	PastDue map[int64]time.Time `json:"past_due,omitempty"`
+	// Good is when it was last told to be active or trialing, where the state does not say so itself.
+	Good time.Time `json:"good,omitzero"`
 }
 
 // SubscriptionStatus is what a subscription is. The words are Stripe's, which others are translated to.
@@ -142,7 +144,7 @@ type Item struct {
 
 // Dispute is what was said of a dispute.
 type Dispute struct {
-	// Opened is when it was first heard of.
+	// Opened is when it was first heard of as one; zero while it is an inquiry only.
 	Opened time.Time `json:"opened,omitzero"`
 	// Closed is how it ended.
 	Closed *Said[Outcome] `json:"closed,omitempty"`

@@ -33,8 +33,7 @@ func (e event) adjustment() ([]billing.Record, error) {
 }
 
 // refund is a payment by the adjustment's id, which is the transaction's by another name. Each adjustment says its own amount
-// alone, and which others there were is not known here: so several that are partial are not added up, and only one that Paddle
-// itself calls full gives everything back.
+// alone: together they may be all that was paid.
 func (e event) refund(transaction string) []billing.Record {
 	p := &billing.Payment{RefundedFully: e.Text("type") == "full"}
 	amount, ok := e.In("totals").AmountText("total")

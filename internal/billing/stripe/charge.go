@@ -1,6 +1,11 @@
 package stripe
 
-import "authhook/internal/billing"
+import (
+	"strings"
+	"time"
+
+	"authhook/internal/billing"
+)
 
 // refund reads how much of a charge was paid back until then (docs.stripe.com/api/charges/object). Of several such
 // words the most counts, so a refund that failed later still counts: see [ignored].
@@ -17,13 +22,17 @@ func refund(e event) []billing.Record {
 }
 
 // dispute reads a dispute (docs.stripe.com/api/disputes/object). Whichever of its events comes, it was opened; only the one
-// that closes it says how it ended, since what the others show may change still. A warning is an inquiry that no dispute
-// came of.
+// that closes it says how it ended, since what the others show may change still. A warning is an inquiry: a dispute may come of
+// it, and until then nothing was taken back.
 func dispute(e event) []billing.Record {
 	id := e.needID("id")
 	d := &billing.Dispute{Opened: e.at}
+	status := e.needID("status")
+	if strings.HasPrefix(status, "warning_") { // an inquiry: nothing was taken back
+		d.Opened = time.Time{}
+	}
 	if e.kind == "charge.dispute.closed" {
-		switch e.needID("status") {
+		switch status {
 		case "won", "warning_closed", "prevented": // prevented by paying back, which charge.refunded says
 			d.Closed = billing.Say(e.at, billing.DisputeWon)
 		case "lost":

@@ -19,7 +19,7 @@ func invoice(e event) []billing.Record {
 		details.fault("subscription", "is missing")
 	}
 
-	p := &billing.Payment{Partial: reason == "subscription_update"}
+	p := &billing.Payment{Partial: subscription != "" && !buysPeriod(reason)}
 	if failed {
 		p.Failed, p.Failure = e.at, billing.Say(e.at, failure(e.object))
 	} else {
@@ -92,4 +92,10 @@ func invoicePayment(e event) []billing.Record {
 		return nil // paid outside of Stripe
 	}
 	return []billing.Record{{Kind: billing.KindPayment, ID: id, Aliases: aliases}}
+}
+
+// buysPeriod says of an invoice's billing_reason whether it is a period's own. The others (subscription_update, manual,
+// subscription_threshold) are for a change or an extra within one.
+func buysPeriod(reason string) bool {
+	return reason == "" || reason == "subscription" || reason == "subscription_create" || reason == "subscription_cycle"
 }

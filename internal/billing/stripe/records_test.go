@@ -99,6 +99,11 @@ func TestRecords(t *testing.T) {
 			Dispute: &billing.Dispute{Opened: at, Closed: billing.Say(at, closed)},
 		}}
 	}
+	inquiry := func(closed billing.Outcome) []billing.Record {
+		records := dispute(closed)
+		records[0].Dispute.Opened = time.Time{}
+		return records
+	}
 	disputed := func(status string) string {
 		return `{"id":"dp_1","charge":"ch_1","payment_intent":"pi_1","status":"` + status + `","reason":"fraudulent"}`
 	}
@@ -225,7 +230,8 @@ func TestRecords(t *testing.T) {
 		{"a dispute", "charge.dispute.created", disputed("needs_response"), dispute("")},
 		{"a dispute that was won, heard of before it is closed", "charge.dispute.updated", disputed("won"), dispute("")},
 		{"a dispute that was won", "charge.dispute.closed", disputed("won"), dispute(billing.DisputeWon)},
-		{"an inquiry that is over", "charge.dispute.closed", disputed("warning_closed"), dispute(billing.DisputeWon)},
+		{"an inquiry that is over", "charge.dispute.closed", disputed("warning_closed"), inquiry(billing.DisputeWon)},
+		{"an inquiry", "charge.dispute.created", disputed("warning_needs_response"), inquiry("")},
 		{"a dispute that was settled before", "charge.dispute.closed", disputed("prevented"), dispute(billing.DisputeWon)},
 		{"a dispute that was lost", "charge.dispute.closed", disputed("lost"), dispute(billing.DisputeLost)},
 		{

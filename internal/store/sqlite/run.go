@@ -43,13 +43,19 @@ func (p *pool) close() error {
 	if p == nil {
 		return nil
 	}
+	p.forget()
+	return p.db.Close()
+}
+
+// forget closes the prepared statements. It comes before their connection is closed: the driver would free them with it, and
+// once more when they are closed.
+func (p *pool) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, stmt := range p.stmts {
 		stmt.Close()
 	}
 	clear(p.stmts)
-	return p.db.Close()
 }
 
 // query runs a statement on a connection that reads.

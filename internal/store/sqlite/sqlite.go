@@ -162,6 +162,7 @@ func (s *Store) Close() error {
 	s.turn <- struct{}{}
 	var err error
 	if s.conn != nil {
+		s.writer.forget()
 		err = s.conn.Close()
 		s.conn = nil
 	}
