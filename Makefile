@@ -33,7 +33,11 @@ run: ## build the service and run it on ./authhook.db with the example catalog
 .PHONY: test
 test: ## every test, with -race, beside a throwaway PostgreSQL and Redis
 	@[[ -n "$(RACE)" ]] || echo "no C compiler: the tests run without the race detector (Debian: apt-get install gcc libc6-dev)" >&2
-	scripts/with-services go test $(RACE) -timeout 5m $(ARGS) $(PKG)
+	scripts/with-services go test $(RACE) -timeout 10m $(ARGS) $(PKG)
+
+.PHONY: kills
+kills: ## a process killed a thousand times between the commit of a billing event and its effect
+	AUTHHOOK_TEST_KILLS=1000 scripts/with-services go test -count=1 -timeout 10m -run Killed -v ./internal/billing
 
 .PHONY: build
 build: ## both programs into bin/

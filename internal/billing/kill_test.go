@@ -159,8 +159,8 @@ func (k *taker) kill() (said []string) {
 	return said
 }
 
-// kills is how often a process is killed: [killsSetting] times where that is set, else a thousand times, or, where the race
-// detector makes each start ten times as long, two hundred times.
+// kills is how often a process is killed: [killsSetting] times where that is set (make kills), else a thousand times, or, where
+// the race detector makes each start ten times as long, a hundred times.
 func kills(t *testing.T) int {
 	if n, err := strconv.Atoi(os.Getenv(killsSetting)); err == nil {
 		return n
@@ -168,7 +168,7 @@ func kills(t *testing.T) int {
 	info, ok := debug.ReadBuildInfo()
 	require.True(t, ok)
 	if slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		return 200
+		return 100
 	}
 	return 1000
 }
