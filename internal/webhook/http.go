@@ -19,6 +19,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"authhook/internal/mist"
+	"authhook/internal/webhook/console"
 	"authhook/internal/webhook/docs"
 )
 
@@ -63,6 +64,7 @@ func NewHandler(t *Triggers, m *Metrics, o HandlerOptions) *Handler {
 	router.Get("/readyz", func(w http.ResponseWriter, r *http.Request) { writeReadiness(w, o.Ready(r.Context())) })
 	router.Method(http.MethodGet, "/metrics", m.handler())
 	docs.Mount(router)
+	console.Mount(router)
 	if o.API != nil {
 		router.Handle("/api/*", o.API)
 	}
