@@ -39,6 +39,10 @@ test: ## every test, with -race, beside a throwaway PostgreSQL and Redis
 kills: ## a process killed a thousand times between the commit of a billing event and its effect
 	AUTHHOOK_TEST_KILLS=1000 scripts/with-services go test -count=1 -timeout 10m -run Killed -v ./internal/billing
 
+.PHONY: replicas
+replicas: ## three authhooks with 10,000 sessions each over one PostgreSQL, killed and cut off in turn
+	AUTHHOOK_TEST_REPLICA_SESSIONS=10000 scripts/with-services go test -count=1 -timeout 20m -run TestAReplicaForEachNode -v ./cmd/authhook
+
 .PHONY: build
 build: ## both programs into bin/
 	@mkdir -p bin

@@ -11,6 +11,7 @@ import (
 	"authhook/internal/policy"
 	"authhook/internal/store/feed"
 	"authhook/internal/store/postgres"
+	"authhook/internal/store/redis"
 	"authhook/internal/store/sqlite"
 	"authhook/internal/webhook/admin"
 )
@@ -18,6 +19,7 @@ import (
 // database is what the commands need of the place where facts live.
 type database interface {
 	policy.Source
+	redis.Source
 	policy.Previews
 	enforce.Store
 	EndSession(ctx context.Context, node, id string) error

@@ -48,6 +48,7 @@ type serviceSettings struct {
 	factsStale       time.Duration
 	factsEntries     int
 	mist             []mistSetting
+	redisURL         string // empty: none
 }
 
 // service is authhook at work.
@@ -55,6 +56,7 @@ type service struct {
 	settings *serviceSettings
 	log      *slog.Logger
 	db       database
+	shared   *shared // nil without Redis
 	cache    *cache.Cache
 	decider  *policy.Decider
 	enforcer *enforce.Enforcer
@@ -71,6 +73,12 @@ type service struct {
 
 	keysUnusable    atomic.Bool // the catalog's JWT keys
 	catalogFailures atomic.Uint64
+}
+
+// notifier is a database that says when others have written to the change feed, where that can be heard: a hint, so that it
+// is read at once.
+type notifier interface {
+	Listen(ctx context.Context, wake func(), log *slog.Logger) error
 }
 
 const (
@@ -141,6 +149,12 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 		group.Go(func() error { return s.keepCatalog(ctx) })
 		group.Go(func() error { return s.enforcer.Run(ctx, s.decider) })
 		group.Go(func() error { return s.applier.Run(ctx) })
+		if s.shared != nil {
+			group.Go(func() error { return s.shared.hint.Run(ctx, s.follower.Wake) })
+		}
+		if db, ok := s.db.(notifier); ok {
+			group.Go(func() error { return db.Listen(ctx, s.follower.Wake, log) })
+		}
 		group.Go(func() error {
 			s.keepCounted(ctx)
 			return nil
@@ -165,7 +179,16 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 	if stale == 0 {
 		stale = -1 // the cache's word for no older at all
 	}
-	s.cache = cache.New(s.db, cache.Options{
+	var facts policy.Source = s.db
+	if cfg.redisURL != "" {
+		caughtUp := func() time.Time { return s.follower.CaughtUp() }
+		var err error
+		if s.shared, err = newShared(cfg.redisURL, s.db, caughtUp, s.metrics.Registry(), log); err != nil {
+			return nil, err
+		}
+		facts = s.shared.facts
+	}
+	s.cache = cache.New(facts, cache.Options{
 		MaxEntries: cfg.factsEntries, FreshFor: cfg.factsFresh, StaleFor: stale, LoadTimeout: loadTimeout, LoadWait: loadWait,
 	})
 	nodes := make([]enforce.Node, len(cfg.mist))
@@ -189,13 +212,14 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 
 func (s *service) close() error {
 	s.cache.Close()
+	err := s.shared.close()
 	for _, client := range s.mist {
 		_ = client.Close()
 	}
 	if s.jwts != nil {
 		s.jwts.Close()
 	}
-	return s.db.Close()
+	return errors.Join(err, s.db.Close())
 }
 
 // bringUp makes the database ready and puts the catalog in force, as soon as the database lets it. Until then every
@@ -297,8 +321,9 @@ func (noKeys) VerifyJWT(string) (*policy.Credential, policy.Reason, string) {
 }
 
 // changed acts on entries of the change feed: what they are about is read anew by whoever needs it next.
-func (s *service) changed(_ context.Context, changes []store.Change) {
+func (s *service) changed(ctx context.Context, changes []store.Change) {
 	s.reread(changes)
+	s.shared.tell(ctx, changes)
 	if slices.ContainsFunc(changes, func(c store.Change) bool { return c.Kind == store.ChangeCatalog }) {
 		s.wantCatalog()
 	}
@@ -306,6 +331,7 @@ func (s *service) changed(_ context.Context, changes []store.Change) {
 
 // reread has what changed read anew, and then the sessions that it concerns decided about again.
 func (s *service) reread(changes []store.Change) {
+	s.shared.changed(changes)
 	s.cache.Changed(changes...)
 	for _, c := range changes {
 		switch c.Kind {
@@ -329,6 +355,7 @@ func (s *service) reread(changes []store.Change) {
 
 // lostTrack drops everything, when changes may have been missed.
 func (s *service) lostTrack() {
+	s.shared.lostTrack()
 	s.cache.DropAll()
 	s.enforcer.ChangedAll()
 	s.wantCatalog()

@@ -17,6 +17,7 @@ const (
 	partEntitlement
 	partHold
 	partRunning
+	partAsOf
 )
 
 // FactsRow is one row of the statement that reads the facts of a decision: rows of several tables, laid over the same
@@ -40,6 +41,9 @@ func (r *FactsRow) Columns() []any {
 type FactsReader struct {
 	Credential *policy.Credential
 	User       *policy.UserFacts
+	// AsOf is the last entry of the change feed at the moment of the facts: they hold every change up to its number, and
+	// none after. Zero where the feed has no such entry (nothing changed yet, or it was cut off since).
+	AsOf Change
 }
 
 // CountsSince is the earliest moment at which a session was opened that counts in a month while it runs: the beginning of
@@ -70,6 +74,8 @@ func (f *FactsReader) Add(r *FactsRow, month time.Time) error {
 	case partRunning:
 		u := f.user(r.ID, month)
 		u.Running, u.RunningFrom = int(r.N), r.T1.Time
+	case partAsOf:
+		f.AsOf = Change{Number: r.N, At: r.T1.Time, Kind: ChangeKind(r.A), Subject: r.B}
 	}
 	return nil
 }

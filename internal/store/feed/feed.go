@@ -48,6 +48,9 @@ const Latest int64 = -1
 type Options struct {
 	// Every is how often the feed is read without being woken: 200 ms.
 	Every time.Duration
+	// Rest is how long after a read the next one begins at the earliest, also when the follower is woken: 5 ms. However many
+	// write to the feed, and however many follow it, each reads it 200 times a second at most.
+	Rest time.Duration
 	// Page is how many entries are read at once: 500.
 	Page int
 	// RetryAtMost bounds the wait after a failed read, which begins at Every and doubles: 2 s.
@@ -63,6 +66,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	orElse(&o.Every, 200*time.Millisecond)
+	orElse(&o.Rest, 5*time.Millisecond)
 	orElse(&o.Page, 500)
 	orElse(&o.RetryAtMost, 2*time.Second)
 	o.RetryAtMost = max(o.RetryAtMost, o.Every)
@@ -117,6 +121,8 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -124,15 +130,25 @@ func (f *Follower) Run(ctx context.Context) error {
 		case <-timer.C:
 		case <-f.wake:
 		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-rest.C:
+		}
+		select {
+		case <-f.wake: // this read serves it as well
+		default:
+		}
 		err := f.catchUp(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		timer.Reset(f.next(err))
+		rest.Reset(f.o.Rest)
 	}
 }
 
-// Wake has the feed read at once. It never waits, and many calls are one while none was heeded.
+// Wake has the feed read at once, save for the rest. It never waits, and many calls are one while none was heeded.
 func (f *Follower) Wake() {
 	select {
 	case f.wake <- struct{}{}:

@@ -48,13 +48,32 @@ func TestWake(t *testing.T) {
 	follow(t, 0, feed.Options{Every: time.Hour}, func(t *testing.T, b *book, f *feed.Follower) {
 		b.heard()
 		reads := b.reads
+		time.Sleep(time.Second)
 		b.write(1)
 		for range 100 {
 			f.Wake()
 		}
 		synctest.Wait()
-		require.Equal(t, []string{"6"}, b.heard())
-		require.LessOrEqual(t, b.reads, reads+4, "a hundred calls are hardly more than one")
+		require.Equal(t, []string{"6"}, b.heard(), "at once")
+		time.Sleep(time.Second)
+		require.LessOrEqual(t, b.reads, reads+2, "a hundred calls are hardly more than one")
+	})
+}
+
+// Who is woken without end reads no more often than it may, and misses nothing.
+func TestRests(t *testing.T) {
+	follow(t, 5, feed.Options{Every: time.Hour, Rest: 10 * time.Millisecond}, func(t *testing.T, b *book, f *feed.Follower) {
+		var want []string
+		for n := range 1000 {
+			b.write(1)
+			f.Wake()
+			want = append(want, strconv.Itoa(6+n))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		require.Equal(t, want, b.heard())
+		require.LessOrEqual(t, b.reads, 105)
+		require.GreaterOrEqual(t, b.reads, 95)
 	})
 }
 

@@ -40,12 +40,14 @@ WITH dropped AS (
 SELECT count(*) FROM dropped`
 )
 
-// record writes what a change leaves behind: its entries in the change feed, and one in the audit. It comes last in a
-// transaction: from here to the commit every other writer of facts waits, which is what makes the numbers follow the order
-// of the commits.
+// record writes what a change leaves behind: its entries in the change feed, and one in the audit; whoever listens is told.
+// It comes last in a transaction: from here to the commit every other writer of facts waits, which is what makes the numbers
+// follow the order of the commits.
 func (s *Store) record(ctx context.Context, tx pgx.Tx, r store.Record) error {
-	_, err := tx.Exec(ctx, sqlRecord, s.recordArgs(ctx, r)...)
-	return err
+	b := &batch{}
+	b.exec(sqlRecord, s.recordArgs(ctx, r)...)
+	b.exec(sqlNotify)
+	return b.send(ctx, tx)
 }
 
 func (s *Store) recordArgs(ctx context.Context, r store.Record) []any {

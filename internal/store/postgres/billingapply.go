@@ -337,6 +337,9 @@ func (a *applying) write(ctx context.Context, tx pgx.Tx, id int64, account *stor
 	for _, left := range w.Left {
 		b.exec(sqlRecord, a.store.recordArgs(ctx, left)...)
 	}
+	if len(w.Left) > 0 {
+		b.exec(sqlNotify)
+	}
 	return b.send(ctx, tx)
 }
 

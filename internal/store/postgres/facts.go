@@ -17,22 +17,39 @@ var sqlFacts string
 // FactsByCredential implements policy.Source.
 func (s *Store) FactsByCredential(ctx context.Context, hash policy.CredentialHash) (*policy.Credential, *policy.UserFacts,
 	error) {
+	c, u, _, err := s.FactsByCredentialAsOf(ctx, hash)
+	return c, u, err
+}
+
+// FactsByUser implements policy.Source.
+func (s *Store) FactsByUser(ctx context.Context, user string) (*policy.UserFacts, error) {
+	u, _, err := s.FactsByUserAsOf(ctx, user)
+	return u, err
+}
+
+// FactsByCredentialAsOf is FactsByCredential, and the last entry of the change feed at the moment of the facts: they hold
+// every change up to its number, and none after. It is zero where the feed has no such entry.
+//
+// One statement reads both, at one snapshot. Whoever numbers a change holds the counter's row until the commit is visible,
+// so a snapshot that has a number has all that was committed up to it.
+func (s *Store) FactsByCredentialAsOf(ctx context.Context, hash policy.CredentialHash) (*policy.Credential, *policy.UserFacts,
+	store.Change, error) {
 	var f store.FactsReader
 	err := s.read(ctx, "read the facts of a credential", func(ctx context.Context) error {
 		f = store.FactsReader{}
 		return s.facts(ctx, &f, hash[:], nil, store.MonthOf(s.Now()))
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, store.Change{}, err
 	}
-	return f.Credential, f.User, nil
+	return f.Credential, f.User, f.AsOf, nil
 }
 
-// FactsByUser implements policy.Source.
-func (s *Store) FactsByUser(ctx context.Context, user string) (*policy.UserFacts, error) {
+// FactsByUserAsOf is FactsByUser, with the same.
+func (s *Store) FactsByUserAsOf(ctx context.Context, user string) (*policy.UserFacts, store.Change, error) {
 	month := store.MonthOf(s.Now())
 	if store.CheckUserID(user) != nil { // a JWT may name anyone
-		return &policy.UserFacts{User: user, UsedMonth: month}, nil
+		return &policy.UserFacts{User: user, UsedMonth: month}, store.Change{}, nil
 	}
 	var f store.FactsReader
 	err := s.read(ctx, "read the facts of a user", func(ctx context.Context) error {
@@ -40,9 +57,9 @@ func (s *Store) FactsByUser(ctx context.Context, user string) (*policy.UserFacts
 		return s.facts(ctx, &f, nil, &user, month)
 	})
 	if err != nil {
-		return nil, err
+		return nil, store.Change{}, err
 	}
-	return f.User, nil
+	return f.User, f.AsOf, nil
 }
 
 func (s *Store) facts(ctx context.Context, f *store.FactsReader, hash []byte, user *string, month time.Time) error {

@@ -42,3 +42,7 @@ FROM sessions
 WHERE user_id = (SELECT user_id FROM who) AND state = 'open' AND counts_from IS NOT NULL AND counts_from >= $4::timestamptz
     AND plan <> ''
 GROUP BY user_id
+UNION ALL
+SELECT 7, '', kind, subject, '', '', false, false, at, NULL, NULL, number
+FROM changes
+WHERE number = (SELECT number FROM change_counter)

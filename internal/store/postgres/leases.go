@@ -155,6 +155,9 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 	if err != nil {
 		return false, nil, err
 	}
+	if len(kicked) > 0 { // within the transaction it would have to be sent also where nobody is kicked
+		s.notify(ctx)
+	}
 	return granted, kicked, nil
 }
 

@@ -77,6 +77,8 @@ func open(ctx context.Context, databaseURL string, tracer pgx.QueryTracer) (*Sto
 	cfg.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	cfg.AfterConnect = prepare
 	cfg.ConnConfig.Tracer = tracer
+	// Behind a pooler somebody else's LISTEN may have been left on a connection: what it hears must not pile up here.
+	cfg.ConnConfig.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, errURL

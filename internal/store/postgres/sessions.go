@@ -126,13 +126,19 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 		if err := endLeases(ctx, tx, w.placeless); err != nil {
 			return err
 		}
-		users := w.recounted.Users()
-		if len(users) == 0 {
-			return nil
-		}
-		_, err := tx.Exec(ctx, sqlTellRecounted, s.Now(), users, string(store.ChangeUser))
-		return err
+		return s.tellRecounted(ctx, tx, w.recounted.Users())
 	})
+}
+
+// tellRecounted writes to the change feed whose usage or running sessions changed.
+func (s *Store) tellRecounted(ctx context.Context, tx pgx.Tx, users []string) error {
+	if len(users) == 0 {
+		return nil
+	}
+	b := &batch{}
+	b.exec(sqlTellRecounted, s.Now(), users, string(store.ChangeUser))
+	b.exec(sqlNotify)
+	return b.send(ctx, tx)
 }
 
 // sessionWrite is one attempt to write a batch, and what it comes to.

@@ -42,3 +42,7 @@ SELECT 6, user_id, '', '', '', '', 0, 0, ?3 + sum(max(counts_from, ?3) - ?3) / c
 FROM sessions
 WHERE user_id = (SELECT user_id FROM who) AND state = 'open' AND counts_from IS NOT NULL AND counts_from >= ?4 AND plan <> ''
 GROUP BY user_id
+UNION ALL
+SELECT 7, '', kind, subject, '', '', 0, 0, at, NULL, NULL, number
+FROM changes
+WHERE number = (SELECT number FROM change_counter)

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"authhook/client"
+	"authhook/internal/store/storetest"
+)
+
+// testRedis is a Redis to test with.
+func testRedis(t *testing.T) string {
+	t.Helper()
+	url := os.Getenv("AUTHHOOK_TEST_REDIS")
+	if url == "" {
+		t.Fatal("AUTHHOOK_TEST_REDIS is not set: run `make test`, which starts a throwaway Redis")
+	}
+	return url
+}
+
+// Two services over one PostgreSQL and one Redis: what one has read the other finds there, and what is changed by way of one
+// holds for the other at once.
+func TestServicesShareWhatTheyRead(t *testing.T) {
+	db, redis := storetest.PostgresSchema(t), testRedis(t)
+	args := []string{"--database-url", db, "--redis-url", redis, "--admin-token", adminToken, "--catalog", write(t, "catalog.yaml", theatre)}
+	one, two := serveForTest(t, args...), serveForTest(t, args...)
+	key := one.member(t, "anna")
+	api := one.api(t, adminToken)
+	made, err := api.AddEntitlementWithResponse(t.Context(), "anna", client.EntitlementRequest{Plan: "gold"})
+	require.NoError(t, err)
+
+	asked := 0
+	allowed := func(s *served) bool {
+		asked++
+		return s.ask(t, "USER_NEW", fmt.Sprint("uuid-", asked), recordedWithKey(t, "movie", key)) == "true"
+	}
+	found := func(s *served) int {
+		n, _ := strconv.Atoi(s.counted(t, `authhook_redis_facts_total{answer="hit"}`))
+		return n
+	}
+	// Each asks Redis once it knows that Redis answers, and where the change feed stands; what one has read is written aside.
+	guests := 0
+	require.Eventually(t, func() bool {
+		guests++
+		user := fmt.Sprint("guest-", guests)
+		body := recordedWithKey(t, "movie", one.member(t, user))
+		one.ask(t, "USER_NEW", user, body)
+		require.Eventually(t, func() bool {
+			return one.counted(t, `authhook_redis_writes_total{outcome="written"}`) != "0"
+		}, 10*time.Second, 5*time.Millisecond)
+		two.ask(t, "USER_NEW", user, body)
+		return found(two) > 0
+	}, 30*time.Second, 50*time.Millisecond, "what the first read, the second finds")
+
+	require.True(t, allowed(one))
+	require.True(t, allowed(two))
+	_, err = api.RemoveEntitlementWithResponse(t.Context(), "anna", made.JSON201.ID)
+	require.NoError(t, err)
+	assert.False(t, allowed(one), "at once where it was changed")
+	require.Eventually(t, func() bool { return !allowed(two) }, 10*time.Second, 5*time.Millisecond, "and at the other")
+	assert.Zero(t, one.stop(), one.log.String())
+	assert.Zero(t, two.stop(), two.log.String())
+}
+
+// A Redis that is not there changes no answer, and nothing waits for it.
+func TestAServiceWithoutItsRedis(t *testing.T) {
+	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", "redis://"+freeAddress(t), "--admin-token", adminToken,
+		"--catalog", write(t, "catalog.yaml", theatre))
+	key := s.member(t, "anna")
+	require.Equal(t, "false", s.ask(t, "USER_NEW", "uuid-1", recordedWithKey(t, "movie", key)))
+	_, err := s.api(t, adminToken).AddEntitlementWithResponse(t.Context(), "anna", client.EntitlementRequest{Plan: "gold"})
+	require.NoError(t, err)
+	require.Equal(t, "true", s.ask(t, "USER_NEW", "uuid-2", recordedWithKey(t, "movie", key)))
+	assert.Zero(t, s.stop(), s.log.String())
+}
+
+func TestARedisURLThatIsNone(t *testing.T) {
+	_, stderr, code := authhook(t, "serve", "--database-url", emptyDatabase(t), "--redis-url", "secret@nowhere")
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, stderr, "--redis-url")
+	assert.NotContains(t, stderr, "secret@")
+}

@@ -1,0 +1,89 @@
+package redis
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics count what becomes of asking Redis. They are shared by [Facts] and [Hint].
+type Metrics struct {
+	asked    map[verdict]prometheus.Counter
+	writes   map[outcome]prometheus.Counter
+	failures map[cause]prometheus.Counter
+	open     prometheus.GaugeFunc
+
+	collectors []prometheus.Collector
+	servers    []*server
+}
+
+var verdictNames = map[verdict]string{
+	usable: "hit", missing: "miss", outdated: "outdated", unverified: "unverified", unreadable: "unreadable", unasked: "not_asked",
+}
+
+// outcome is what became of a value that was to be written.
+type outcome string
+
+const (
+	written outcome = "written"
+	older   outcome = "older" // a newer one was there
+	tooLong outcome = "too_long"
+	crowded outcome = "crowded" // too many were waiting
+	failed  outcome = "failed"
+)
+
+// NewMetrics makes Metrics, all at zero.
+func NewMetrics() *Metrics {
+	asked := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authhook_redis_facts_total",
+		Help: "Facts that were looked for in Redis: found (hit), not there (miss), changed since (outdated), as of a moment that this " +
+			"process does not know (unverified), of no form that it knows (unreadable), or Redis was not asked (not_asked).",
+	}, []string{"answer"})
+	writes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authhook_redis_writes_total",
+		Help: "Facts that were to be written to Redis, by what became of it.",
+	}, []string{"outcome"})
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authhook_redis_errors_total",
+		Help: "What Redis failed to do, by cause.",
+	}, []string{"cause"})
+	m := &Metrics{
+		asked: map[verdict]prometheus.Counter{}, writes: map[outcome]prometheus.Counter{}, failures: map[cause]prometheus.Counter{},
+	}
+	for v, name := range verdictNames {
+		m.asked[v] = asked.WithLabelValues(name)
+	}
+	for _, o := range []outcome{written, older, tooLong, crowded, failed} {
+		m.writes[o] = writes.WithLabelValues(string(o))
+	}
+	for _, c := range causes {
+		m.failures[c] = failures.WithLabelValues(string(c))
+	}
+	m.open = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "authhook_redis_open",
+		Help: "1 while nothing is asked of Redis because it does not answer, else 0.",
+	}, m.anyOpen)
+	m.collectors = []prometheus.Collector{asked, writes, failures, m.open}
+	return m
+}
+
+// Register registers the metrics, once all that count in them are made.
+func (m *Metrics) Register(r prometheus.Registerer) {
+	for _, c := range m.collectors {
+		r.MustRegister(c)
+	}
+}
+
+// watch has the metrics tell of a server. It is called before they are registered.
+func (m *Metrics) watch(s *server) { m.servers = append(m.servers, s) }
+
+func (m *Metrics) anyOpen() float64 {
+	for _, s := range m.servers {
+		if s.breaker.open() {
+			return 1
+		}
+	}
+	return 0
+}
+
+func (m *Metrics) looked(v verdict) { m.asked[v].Inc() }
+func (m *Metrics) wrote(o outcome)  { m.writes[o].Inc() }
+func (m *Metrics) failed(c cause)   { m.failures[c].Inc() }
