@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +82,7 @@ func TestAPaymentLetsIn(t *testing.T) {
 			s := serveForTest(t, "--database-url", db, "--catalog", write(t, "catalog.yaml", billedCatalog), "--admin-token", adminToken,
 				"--events-secret", eventsSecret, "--mist", m.UDPURL())
 			guard(s)
-			assert.Contains(t, s.out.String(), s.url+"/billing/events\n")
+			s.out.find(t, "("+regexp.QuoteMeta(s.url+"/billing/events")+")\n")
 			c := s.api(t, adminToken)
 			_, err := c.PutUserWithResponse(ctx, "alice", nil, client.UserChange{Status: client.Active})
 			require.NoError(t, err)
