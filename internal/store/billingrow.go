@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -58,15 +59,30 @@ func checkProvider(name string) error {
 	return checkText("provider", name, 1, maxProvider)
 }
 
-// CheckFailed says what is wrong with what is to become of an event that was not applied.
-func CheckFailed(state EventState, next time.Time) error {
+// Failed is what becomes of an event that was not applied: by how much its tries grow, and when it is tried again, if ever. The
+// error is an [*InvalidError].
+func Failed(state EventState, next time.Time) (tries int, again time.Time, err error) {
 	switch {
 	case state != EventFailed && state != EventDead && state != EventIgnored:
-		return &InvalidError{"state", "is none of failed, dead and ignored"}
+		return 0, again, &InvalidError{"state", "is none of failed, dead and ignored"}
 	case state == EventFailed && next.IsZero():
-		return &InvalidError{"next", "is missing: an event that failed is tried again"}
+		return 0, again, &InvalidError{"next", "is missing: an event that failed is tried again"}
 	}
-	return checkTime("next", next)
+	if err := checkTime("next", next); err != nil {
+		return 0, again, err
+	}
+	if state != EventIgnored {
+		tries = 1
+	}
+	if state == EventFailed {
+		again = next
+	}
+	return tries, again, nil
+}
+
+// NotWaiting is the error of what was to be done to an event that does not wait to be applied.
+func (e BillingEvent) NotWaiting() error {
+	return fmt.Errorf("billing event %d is %s: %w", e.Number, e.State, ErrConflict)
 }
 
 // CleanReason makes a reason of any text.

@@ -152,15 +152,9 @@ func (s *Store) EventCounts(ctx context.Context) (map[store.EventState]int64, er
 // FailEvent says what becomes of an event that was not applied: failed, to be tried again at next, dead or ignored.
 // [store.ErrNotFound] when it is not stored, [store.ErrConflict] when it does not wait to be applied any more.
 func (s *Store) FailEvent(ctx context.Context, number int64, state store.EventState, reason string, next time.Time) error {
-	if err := store.CheckFailed(state, next); err != nil {
+	tries, next, err := store.Failed(state, next)
+	if err != nil {
 		return err
-	}
-	tries := 1
-	if state == store.EventIgnored {
-		tries = 0
-	}
-	if state != store.EventFailed {
-		next = time.Time{}
 	}
 	return s.write(ctx, "note that a billing event was not applied", func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, sqlFailEvent, number, string(state), store.CleanReason(reason), tries, stamp(next))
@@ -171,13 +165,8 @@ func (s *Store) FailEvent(ctx context.Context, number int64, state store.EventSt
 		if err := notFound(err, "billing event", fmt.Sprint(number)); err != nil {
 			return err
 		}
-		return notWaiting(e)
+		return e.NotWaiting()
 	})
-}
-
-// notWaiting is the error of what was to be done to an event that does not wait to be applied.
-func notWaiting(e store.BillingEvent) error {
-	return fmt.Errorf("billing event %d is %s: %w", e.Number, e.State, store.ErrConflict)
 }
 
 // ReplayEvent has an event applied again, whatever its state. [store.ErrNotFound] when it is not stored; a

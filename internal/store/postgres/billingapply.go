@@ -164,7 +164,7 @@ func (a *applying) run(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if !a.dry && !account.Event.Waits() {
-		return notWaiting(account.Event)
+		return account.Event.NotWaiting()
 	}
 	effect, err := a.fold(account)
 	if err != nil {

@@ -124,15 +124,9 @@ func (s *Store) EventCounts(ctx context.Context) (map[store.EventState]int64, er
 // FailEvent says what becomes of an event that was not applied: failed, to be tried again at next, dead or ignored.
 // [store.ErrNotFound] when it is not stored, [store.ErrConflict] when it does not wait to be applied any more.
 func (s *Store) FailEvent(ctx context.Context, number int64, state store.EventState, reason string, next time.Time) error {
-	if err := store.CheckFailed(state, next); err != nil {
+	tries, next, err := store.Failed(state, next)
+	if err != nil {
 		return err
-	}
-	tries := 1
-	if state == store.EventIgnored {
-		tries = 0
-	}
-	if state != store.EventFailed {
-		next = time.Time{}
 	}
 	return s.write(ctx, "note that a billing event was not applied", func(t *tx) error {
 		n, err := t.changed(sqlFailEvent, number, string(state), store.CleanReason(reason), tries, micros(next))
@@ -143,14 +137,9 @@ func (s *Store) FailEvent(ctx context.Context, number int64, state store.EventSt
 		if err := notFound(t.queryRow(sqlEvent, []any{number}, r.Columns()...), "billing event", fmt.Sprint(number)); err != nil {
 			return err
 		}
-		return notWaiting(&r)
+		e, _ := r.Event()
+		return e.NotWaiting()
 	})
-}
-
-// notWaiting is the error of what was to be done to an event that does not wait to be applied.
-func notWaiting(r *store.EventRow) error {
-	e, _ := r.Event()
-	return fmt.Errorf("billing event %d is %s: %w", e.Number, e.State, store.ErrConflict)
 }
 
 // ReplayEvent has an event applied again, whatever its state. [store.ErrNotFound] when it is not stored; a

@@ -74,7 +74,7 @@ func (s *Store) ApplyEvent(ctx context.Context, number int64, names []string, dr
 		}
 		event, _ := r.Event()
 		if !dry && !event.Waits() {
-			return notWaiting(&r)
+			return event.NotWaiting()
 		}
 		var effect *store.BillingEffect
 		var account *store.BillingAccount
@@ -265,16 +265,6 @@ func (t *tx) writeUsers(w store.BillingWrites) error {
 	return nil
 }
 
-func (t *tx) addUser(u store.User) error {
-	_, err := t.exec(sqlAddUser, u.ID, string(u.Status), document(u), u.Version, micros(u.Created), micros(u.Updated))
-	return err
-}
-
-func (t *tx) changeUser(u store.User) error {
-	_, err := t.exec(sqlChangeUser, u.ID, string(u.Status), document(u), u.Version, micros(u.Updated))
-	return err
-}
-
 // writeOwned writes the entitlements and holds that begin, change and end.
 func (t *tx) writeOwned(w store.BillingWrites) error {
 	now := micros(t.store.Now())
@@ -315,9 +305,4 @@ func (t *tx) writeOwned(w store.BillingWrites) error {
 		}
 	}
 	return nil
-}
-
-func paymentArgs(p store.Payment) []any {
-	return []any{p.Provider, p.ID, p.User, p.Subscription, p.Price, p.Plan, p.Stream, p.Tag, p.Amount, p.Currency, p.Refunded,
-		string(p.Status), p.Reason, micros(p.At), micros(p.Recorded)}
 }

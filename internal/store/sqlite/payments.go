@@ -49,13 +49,17 @@ func (s *Store) PutPayment(ctx context.Context, p store.Payment) error {
 		if !changed {
 			return nil
 		}
-		_, err := t.exec(sqlPutPayment, row.Provider, row.ID, row.User, row.Subscription, row.Price, row.Plan, row.Stream,
-			row.Tag, row.Amount, row.Currency, row.Refunded, string(row.Status), row.Reason, micros(row.At), micros(row.Recorded))
-		if err != nil {
+		if _, err := t.exec(sqlPutPayment, paymentArgs(row)...); err != nil {
 			return err
 		}
 		return t.record(store.PaymentPut(row))
 	})
+}
+
+// paymentArgs is a payment as its columns hold it.
+func paymentArgs(p store.Payment) []any {
+	return []any{p.Provider, p.ID, p.User, p.Subscription, p.Price, p.Plan, p.Stream, p.Tag, p.Amount, p.Currency, p.Refunded,
+		string(p.Status), p.Reason, micros(p.At), micros(p.Recorded)}
 }
 
 // Payment reads a payment. [store.ErrNotFound] when it is not stored.

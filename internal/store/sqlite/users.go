@@ -45,9 +45,9 @@ func (s *Store) PutUser(ctx context.Context, c store.UserChange) (u store.User, 
 			return err
 		}
 		if created {
-			_, err = t.exec(sqlAddUser, u.ID, string(u.Status), document(u), u.Version, micros(u.Created), micros(u.Updated))
+			err = t.addUser(u)
 		} else {
-			_, err = t.exec(sqlChangeUser, u.ID, string(u.Status), document(u), u.Version, micros(u.Updated))
+			err = t.changeUser(u)
 		}
 		if err != nil {
 			return err
@@ -58,6 +58,16 @@ func (s *Store) PutUser(ctx context.Context, c store.UserChange) (u store.User, 
 		return store.User{}, false, err
 	}
 	return u, created, nil
+}
+
+func (t *tx) addUser(u store.User) error {
+	_, err := t.exec(sqlAddUser, u.ID, string(u.Status), document(u), u.Version, micros(u.Created), micros(u.Updated))
+	return err
+}
+
+func (t *tx) changeUser(u store.User) error {
+	_, err := t.exec(sqlChangeUser, u.ID, string(u.Status), document(u), u.Version, micros(u.Updated))
+	return err
 }
 
 // user is a user as it stands; nil when there is none.
