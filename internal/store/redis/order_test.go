@@ -170,7 +170,7 @@ func (w *world) beginLoad(*rapid.T) {
 
 func (w *world) endLoad(t *rapid.T) {
 	if len(w.loads) == 0 {
-		t.Skip("none is under way")
+		return // none is under way
 	}
 	i := rapid.IntRange(0, len(w.loads)-1).Draw(t, "load")
 	p := w.loads[i]

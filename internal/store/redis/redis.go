@@ -62,13 +62,10 @@ func openOne(redisURL string) (goredis.UniversalClient, error) {
 	}
 	o.ContextTimeoutEnabled = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	unlessSet(&o.Protocol, 2)
-	unlessSet(&o.MaxRetries, -1)
-	unlessSet(&o.DialerRetries, 1)
-	unlessSet(&o.PipelinePoolSize, -1)
-	unlessSet(&o.DialTimeout, dialTimeout)
-	unlessSet(&o.ReadTimeout, ioTimeout)
-	unlessSet(&o.WriteTimeout, ioTimeout)
+	ours{
+		protocol: &o.Protocol, retries: &o.MaxRetries, dialerRetries: &o.DialerRetries, pipelinePool: &o.PipelinePoolSize,
+		dial: &o.DialTimeout, read: &o.ReadTimeout, write: &o.WriteTimeout,
+	}.fill()
 	return goredis.NewClient(o), nil
 }
 
@@ -78,13 +75,10 @@ func openFailover(redisURL string) (goredis.UniversalClient, error) {
 		return nil, errURL
 	}
 	o.ContextTimeoutEnabled = true
-	unlessSet(&o.Protocol, 2)
-	unlessSet(&o.MaxRetries, -1)
-	unlessSet(&o.DialerRetries, 1)
-	unlessSet(&o.PipelinePoolSize, -1)
-	unlessSet(&o.DialTimeout, dialTimeout)
-	unlessSet(&o.ReadTimeout, ioTimeout)
-	unlessSet(&o.WriteTimeout, ioTimeout)
+	ours{
+		protocol: &o.Protocol, retries: &o.MaxRetries, dialerRetries: &o.DialerRetries, pipelinePool: &o.PipelinePoolSize,
+		dial: &o.DialTimeout, read: &o.ReadTimeout, write: &o.WriteTimeout,
+	}.fill()
 	return goredis.NewFailoverClient(o), nil
 }
 
@@ -95,14 +89,28 @@ func openCluster(redisURL string) (goredis.UniversalClient, error) {
 	}
 	o.ContextTimeoutEnabled = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	unlessSet(&o.Protocol, 2)
-	unlessSet(&o.MaxRetries, -1)
-	unlessSet(&o.DialerRetries, 1)
-	unlessSet(&o.PipelinePoolSize, -1)
-	unlessSet(&o.DialTimeout, dialTimeout)
-	unlessSet(&o.ReadTimeout, ioTimeout)
-	unlessSet(&o.WriteTimeout, ioTimeout)
+	ours{
+		protocol: &o.Protocol, retries: &o.MaxRetries, dialerRetries: &o.DialerRetries, pipelinePool: &o.PipelinePoolSize,
+		dial: &o.DialTimeout, read: &o.ReadTimeout, write: &o.WriteTimeout,
+	}.fill()
 	return goredis.NewClusterClient(o), nil
+}
+
+// ours are the options of go-redis that have another default here, wherever they stand: a server, Sentinels and a cluster each
+// have a type of their own for them.
+type ours struct {
+	protocol, retries, dialerRetries, pipelinePool *int
+	dial, read, write                              *time.Duration
+}
+
+func (o ours) fill() {
+	unlessSet(o.protocol, 2)
+	unlessSet(o.retries, -1)
+	unlessSet(o.dialerRetries, 1)
+	unlessSet(o.pipelinePool, -1)
+	unlessSet(o.dial, dialTimeout)
+	unlessSet(o.read, ioTimeout)
+	unlessSet(o.write, ioTimeout)
 }
 
 // unlessSet gives an option of go-redis, for which zero means its own default, ours.
