@@ -1,9 +1,10 @@
 package billing
 
 import (
-	"errors"
 	"net/http"
 	"time"
+
+	"authhook/internal/billing/signature"
 )
 
 // Provider is a billing system that sends events. An implementation holds no state and is safe for concurrent use.
@@ -32,7 +33,7 @@ type Envelope struct {
 }
 
 // ErrSignature: a request is not from the provider, or too old, or was changed on its way. Which of these is not said.
-var ErrSignature = errors.New("the signature is missing, wrong or out of time")
+var ErrSignature = signature.ErrSignature
 
 // IgnoredError says why nothing follows from an event. It is matched with errors.As.
 type IgnoredError struct{ Reason string }

@@ -57,23 +57,18 @@ func (p *provider) Name() string { return p.name }
 
 // Verify holds a request against its signature.
 func (p *provider) Verify(h http.Header, body []byte, now time.Time) error {
-	var err error
 	switch p.signs.scheme {
 	case "hmac":
-		err = p.signs.hmac.Verify(h, body, p.secrets, now)
+		return p.signs.hmac.Verify(h, body, p.secrets, now)
 	case standardWebhooks:
-		_, _, err = signature.StandardWebhooks(h, body, p.secrets, now)
+		_, _, err := signature.StandardWebhooks(h, body, p.secrets, now)
+		return err
 	case "static":
-		err = signature.Static(h, p.signs.hmac.Header, p.secrets)
+		return signature.Static(h, p.signs.hmac.Header, p.secrets)
 	case "basic":
-		err = signature.Basic(h, p.secrets)
-	default:
-		err = billing.ErrSignature
+		return signature.Basic(h, p.secrets)
 	}
-	if err != nil {
-		return billing.ErrSignature
-	}
-	return nil
+	return billing.ErrSignature
 }
 
 // Envelope reads what names an event.

@@ -22,10 +22,8 @@ func (*Provider) Name() string { return Name }
 
 // Verify holds a request against its signature, as Standard Webhooks do it.
 func (p *Provider) Verify(h http.Header, body []byte, now time.Time) error {
-	if _, _, err := signature.StandardWebhooks(h, body, p.Secrets, now); err != nil {
-		return billing.ErrSignature
-	}
-	return nil
+	_, _, err := signature.StandardWebhooks(h, body, p.Secrets, now)
+	return err
 }
 
 // Envelope reads what names an event: its id is the header's, which the signature covers.

@@ -33,10 +33,7 @@ func (*Provider) Name() string { return Name }
 
 // Verify holds a request against its Paddle-Signature.
 func (p *Provider) Verify(h http.Header, body []byte, now time.Time) error {
-	if signature.Paddle(h, body, p.Secrets, now) != nil {
-		return billing.ErrSignature
-	}
-	return nil
+	return signature.Paddle(h, body, p.Secrets, now)
 }
 
 // Envelope reads what names an event.

@@ -52,10 +52,7 @@ func (p *Provider) Name() string { return "stripe" }
 
 // Verify holds a request's raw body against its Stripe-Signature.
 func (p *Provider) Verify(h http.Header, body []byte, now time.Time) error {
-	if signature.Stripe(h, body, p.secrets, now) != nil {
-		return billing.ErrSignature
-	}
-	return nil
+	return signature.Stripe(h, body, p.secrets, now)
 }
 
 // Envelope reads what names an event.
