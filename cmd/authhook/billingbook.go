@@ -83,7 +83,7 @@ func (b *book) tell(w io.Writer) error {
 }
 
 // careful leaves to a service what only its settings can tell: events of a system that is not known here, and those that are
-// refused by what is known here, such as another account's. Of these, nothing follows for good.
+// refused by what is known here, such as another account's. A service that takes them would have to have them replayed.
 type careful struct {
 	billing.Ledger
 	book *book
