@@ -33,7 +33,7 @@ func (blank) WriteSessions(context.Context, []policy.Session) error { return nil
 func (blank) HeldSessions(context.Context, string, time.Time, func(policy.Session) error) error {
 	return nil
 }
-func (blank) RenewLeases(context.Context, string, []string, time.Time) ([]string, error) {
+func (blank) RenewLeases(context.Context, string, []policy.Place, time.Time) ([]string, error) {
 	return nil, nil
 }
 

@@ -19,7 +19,7 @@ type Store interface {
 	// HeldSessions reads the open sessions of a node, and those denied since a moment.
 	HeldSessions(ctx context.Context, node string, deniedSince time.Time, each func(policy.Session) error) error
 	// RenewLeases keeps the places of a node's sessions until a moment, and returns the sessions that have none.
-	RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) (lost []string, err error)
+	RenewLeases(ctx context.Context, node string, places []policy.Place, until time.Time) (lost []string, err error)
 }
 
 // Decider decides again about sessions.

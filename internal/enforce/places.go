@@ -84,7 +84,7 @@ func (e *Enforcer) renew(ctx context.Context) error {
 		return policy.ErrNoCatalog
 	}
 	began := time.Now()
-	placed := map[string][]string{} // by the name that the store knows the node under
+	placed := map[string][]policy.Place{} // by the name that the store knows the node under
 	e.mu.Lock()
 	for _, n := range e.all {
 		if n.api == nil {
@@ -92,15 +92,15 @@ func (e *Enforcer) renew(ctx context.Context) error {
 		}
 		for _, s := range n.sessions {
 			if plan := catalog.Plan(s.Plan); s.State == policy.SessionOpen && plan != nil && plan.MaxConcurrent > 0 && s.wants() != revoked {
-				placed[s.Node] = append(placed[s.Node], s.ID)
+				placed[s.Node] = append(placed[s.Node], policy.Place{User: s.who(), Session: s.ID})
 			}
 		}
 	}
 	e.mu.Unlock()
-	for name, ids := range placed {
-		for len(ids) > 0 {
-			part := ids[:min(len(ids), maxRenewed)]
-			ids = ids[len(part):]
+	for name, places := range placed {
+		for len(places) > 0 {
+			part := places[:min(len(places), maxRenewed)]
+			places = places[len(part):]
 			if err := e.renewPart(ctx, name, part); err != nil {
 				return err
 			}
@@ -113,14 +113,14 @@ func (e *Enforcer) renew(ctx context.Context) error {
 }
 
 // renewPart renews some places of a node. A session that has lost its own may find another, or is revoked.
-func (e *Enforcer) renewPart(ctx context.Context, name string, ids []string) error {
+func (e *Enforcer) renewPart(ctx context.Context, name string, renewed []policy.Place) error {
 	now := time.Now()
 	until := now.Add(e.o.LeaseFor)
-	lost, err := e.store.RenewLeases(ctx, name, ids, until)
+	lost, err := e.store.RenewLeases(ctx, name, renewed, until)
 	if err != nil {
 		if ctx.Err() == nil {
-			e.metrics.unrenewed.Add(float64(len(ids)))
-			e.log.Warn("places cannot be renewed, will try again", "node", name, "places", len(ids), "error", err)
+			e.metrics.unrenewed.Add(float64(len(renewed)))
+			e.log.Warn("places cannot be renewed, will try again", "node", name, "places", len(renewed), "error", err)
 		}
 		return err
 	}
@@ -134,11 +134,11 @@ func (e *Enforcer) renewPart(ctx context.Context, name string, ids []string) err
 	if n == nil {
 		return nil
 	}
-	for _, id := range ids {
-		s := n.sessions[id]
+	for _, p := range renewed {
+		s := n.sessions[p.Session]
 		switch {
 		case s == nil || s.State != policy.SessionOpen:
-		case !gone[id]:
+		case !gone[p.Session]:
 			s.placed = momentOf(until)
 		case now.Sub(s.Decided) > time.Second: // its place may still be on its way into the store
 			e.reconsiderPlace(s, now)

@@ -41,7 +41,7 @@ func (s outages) CountLeases(ctx context.Context, user, plan, node, session stri
 	return s.Store.CountLeases(ctx, user, plan, node, session, at)
 }
 
-func (s outages) RenewLeases(ctx context.Context, node string, list []string, until time.Time) ([]string, error) {
+func (s outages) RenewLeases(ctx context.Context, node string, list []policy.Place, until time.Time) ([]string, error) {
 	if s.away.Load() {
 		return nil, errAway
 	}

@@ -63,6 +63,18 @@ type Leases interface {
 	CountLeases(ctx context.Context, user, plan, exceptNode, exceptSession string, at time.Time) (int, error)
 }
 
+// Place names a session's place under its user's limit, on a node.
+type Place struct{ User, Session string }
+
+// SessionsOf are the sessions of places, in their order.
+func SessionsOf(places []Place) []string {
+	sessions := make([]string, len(places))
+	for i, p := range places {
+		sessions[i] = p.Session
+	}
+	return sessions
+}
+
 // KickedSession is a session that lost its place to a newer one.
 type KickedSession struct{ Node, Session string }
 

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// The three statements of acquiring, sent together: one round trip, one transaction. The first makes those wait who
-	// want a place under the same plan of the same user; the second holds up whoever renews one of its leases; the third
-	// then sees what all of those did before, as each statement has a snapshot of its own.
+	// The statements of acquiring, sent together: one round trip, one transaction. First the part comes home (leaseparts.go).
+	// The next makes those wait who want a place under the same plan of the same user; the next holds up whoever renews one of
+	// its leases; the last then sees what all of those did before, as each statement has a snapshot of its own.
 	sqlLockLeases = `SELECT pg_advisory_xact_lock($1)`
 
 	sqlHoldLeases = `SELECT 1 FROM leases WHERE user_id = $1 AND plan = $2 ORDER BY node, session FOR UPDATE`
 
-	// $1 user, $2 plan, $3 node, $4 session, $5 at, $6 until, $7 limit. "now" says whether there is a place.
+	// $1 user, $2 plan, $3 node, $4 session, $5 at, $6 until, $7 limit, $8 part. "now" says whether there is a place.
 	// Expired leases are dropped here and nowhere else before their time: whoever finds a lease may renew it, as no one
 	// can have been given its place.
 	sqlStandingLeases = `
@@ -37,12 +37,12 @@ WITH theirs AS (
     WHERE user_id = $1 AND plan = $2 AND until_at <= $5
         AND NOT (node = $3 AND session = $4 AND (SELECT now.grant FROM now))
 ), granted AS (
-    INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at)
-    SELECT $3, $4, $1, $2, $5, now.next, $5, $6
+    INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at, part)
+    SELECT $3, $4, $1, $2, $5, now.next, $5, $6, $8
     FROM now
     WHERE now.grant
     ON CONFLICT (node, session) DO UPDATE
-    SET user_id = $1, plan = $2, asked_at = $5, until_at = $6,
+    SET user_id = $1, plan = $2, asked_at = $5, until_at = $6, part = $8, epoch = 0, number = 0,
         acquired_at = CASE WHEN (SELECT renewed FROM now) THEN l.acquired_at ELSE $5 END,
         seq = CASE WHEN (SELECT renewed FROM now) THEN l.seq ELSE excluded.seq END
     RETURNING 1
@@ -55,7 +55,7 @@ WITH theirs AS (
 )` + sqlTakeLease + `
 SELECT EXISTS (SELECT FROM granted), '', ''`
 
-	// The same where the oldest make room, $8 now, $9 [store.ChangeSession]. The change feed's counter is the last lock that
+	// The same where the oldest make room, $9 now, $10 [store.ChangeSession]. The change feed's counter is the last lock that
 	// is taken, and only where somebody is kicked: from there to the commit every writer of facts waits.
 	sqlAcquireOldestLease = sqlStandingLeases + `, now AS (
     SELECT EXISTS (SELECT FROM mine) AS renewed, coalesce(max(seq), 0) + 1 AS next, true AS grant,
@@ -74,16 +74,17 @@ SELECT EXISTS (SELECT FROM granted), '', ''`
     RETURNING number - (SELECT kicks FROM now) AS before
 ), told AS (
     INSERT INTO changes (number, at, kind, subject)
-    SELECT counter.before + row_number() OVER (ORDER BY acquired_at, seq), $8, $9, session || ' ' || node
+    SELECT counter.before + row_number() OVER (ORDER BY acquired_at, seq), $9, $10, session || ' ' || node
     FROM counter, kicked
 )
 SELECT EXISTS (SELECT FROM granted), coalesce(node, ''), coalesce(session, '')
 FROM (SELECT) AS one LEFT JOIN kicked ON true
 ORDER BY acquired_at, seq`
 
+	// Of a part that is in Redis the renewals are known there only: what stands here may stand there.
 	sqlCountLeases = `
-SELECT count(*) FROM leases
-WHERE user_id = $1 AND plan = $2 AND until_at > $5 AND NOT (node = $3 AND session = $4)`
+SELECT count(*) FROM leases AS l JOIN lease_parts USING (part)
+WHERE user_id = $1 AND plan = $2 AND (until_at > $5 OR redis AND until_at > '-infinity') AND NOT (node = $3 AND session = $4)`
 
 	// In the order in which everyone takes rows.
 	sqlEndLeases = `
@@ -94,12 +95,15 @@ WHERE (node, session) IN (
         ON l.node = e.node AND l.session = e.session AND l.asked_at <= e.ended_at
     ORDER BY l.node, l.session
     FOR UPDATE OF l
-)`
+)
+RETURNING user_id, node, session, asked_at`
 
 	// In the order in which everyone takes rows. Answers with the sessions that have no place.
 	sqlRenewLeases = `
 WITH held AS (
-    SELECT node, session FROM leases WHERE node = $1 AND session = ANY($2::text[]) ORDER BY node, session FOR UPDATE
+    SELECT node, session FROM leases
+    WHERE node = $1 AND session = ANY($2::text[]) AND until_at > '-infinity'
+    ORDER BY node, session FOR UPDATE
 ), renewed AS (
     UPDATE leases AS l SET until_at = $3 FROM held WHERE l.node = held.node AND l.session = held.session
 )
@@ -110,7 +114,9 @@ WHERE NOT EXISTS (SELECT FROM held WHERE held.session = asked.session)`
 WITH dropped AS (
     DELETE FROM leases
     WHERE (node, session) IN (
-        SELECT node, session FROM leases WHERE until_at < $1 ORDER BY node, session LIMIT $2 FOR UPDATE SKIP LOCKED
+        SELECT node, session FROM leases JOIN lease_parts USING (part)
+        WHERE until_at < $1 AND (NOT redis OR until_at = '-infinity' AND asked_at < $1)
+        ORDER BY node, session LIMIT $2 FOR UPDATE OF leases SKIP LOCKED
     )
     RETURNING 1
 )
@@ -118,7 +124,8 @@ SELECT count(*) FROM dropped`
 )
 
 // AcquireLease implements policy.Leases. A session holds one place: that under another plan is given up. Each session that
-// was kicked has an entry of the kind [store.ChangeSession] in the change feed, in the same transaction.
+// was kicked has an entry of the kind [store.ChangeSession] in the change feed, in the same transaction. Where the places of
+// the user's part are given out in Redis, they are from here on given out here.
 func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onLimit policy.OnLimit) (bool,
 	[]policy.KickedSession, error) {
 	if err := store.CheckLease(l); err != nil {
@@ -133,10 +140,13 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 	// Not repeated where it may have happened: who was kicked is told once.
 	err := s.try(ctx, "take a place under a plan's limit", callTimeout, !kick, func(ctx context.Context) error {
 		granted, kicked = false, nil
+		part := store.LeasePart(l.User)
 		var b pgx.Batch
+		b.Queue(sqlKeepParts, []int{part}, s.Now(), s.Now().Add(store.LeaseGrace))
+		b.Queue(sqlHoldPart, part)
 		b.Queue(sqlLockLeases, leaseLock(l.User, l.Plan))
 		b.Queue(sqlHoldLeases, l.User, l.Plan)
-		sql, args := sqlAcquireLease, []any{l.User, l.Plan, l.Node, l.Session, l.At, l.Until, limit}
+		sql, args := sqlAcquireLease, []any{l.User, l.Plan, l.Node, l.Session, l.At, l.Until, limit, part}
 		if kick {
 			sql, args = sqlAcquireOldestLease, append(args, s.Now(), string(store.ChangeSession))
 		}
@@ -181,10 +191,11 @@ func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptS
 // that have none: it was given to another, or given up. These stay without. Until is set as it is, also where that is
 // sooner: a decision takes a place for longer than it is renewed for. A session that lost its place and asks for one again
 // just now may be among the returned although it has one.
-func (s *Store) RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) ([]string, error) {
-	if len(sessions) == 0 {
+func (s *Store) RenewLeases(ctx context.Context, node string, places []policy.Place, until time.Time) ([]string, error) {
+	if len(places) == 0 {
 		return nil, nil
 	}
+	sessions := policy.SessionsOf(places)
 	// One that no lease can be of must not fail the others.
 	storable := slices.DeleteFunc(slices.Clone(sessions), func(s string) bool { return !store.Storable(s) })
 	var gone []string

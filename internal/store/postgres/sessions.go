@@ -107,15 +107,22 @@ SELECT count(*) FROM dropped`
 // Where a user's quota can depend on it ([policy.Session.Metered]), each user whose usage or running sessions changed has an
 // entry of the kind [store.ChangeUser] in the change feed, in the same transaction: one for the batch.
 func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) error {
+	_, err := s.WriteSessionsEnding(ctx, sessions)
+	return err
+}
+
+// WriteSessionsEnding is [Store.WriteSessions], and returns the places that were given up: of each its user, node, session, and
+// when it was asked for last.
+func (s *Store) WriteSessionsEnding(ctx context.Context, sessions []policy.Session) (ended []store.HeldLease, err error) {
 	if len(sessions) == 0 {
-		return nil
+		return nil, nil
 	}
 	batch := store.NewSessionBatch(sessions, s.Now())
 	// Everyone takes rows in the same order, so that no two writers wait for each other.
 	slices.SortFunc(batch.Keys, func(a, b store.SessionKey) int {
 		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.ID, b.ID))
 	})
-	return s.writeWithin(ctx, "write sessions", longTimeout, func(ctx context.Context, tx pgx.Tx) error {
+	err = s.writeWithin(ctx, "write sessions", longTimeout, func(ctx context.Context, tx pgx.Tx) (err error) {
 		w := &sessionWrite{batch: batch, usage: map[store.Usage]int64{}, placeless: map[store.SessionKey]time.Time{}}
 		if err := w.run(ctx, tx); err != nil {
 			return err
@@ -123,11 +130,15 @@ func (s *Store) WriteSessions(ctx context.Context, sessions []policy.Session) er
 		if err := addUsage(ctx, tx, w.usage); err != nil {
 			return err
 		}
-		if err := endLeases(ctx, tx, w.placeless); err != nil {
+		if ended, err = endLeases(ctx, tx, w.placeless); err != nil {
 			return err
 		}
 		return s.tellRecounted(ctx, tx, w.recounted.Users())
 	})
+	if err != nil {
+		return nil, err
+	}
+	return ended, nil
 }
 
 // tellRecounted writes to the change feed whose usage or running sessions changed.
@@ -217,17 +228,16 @@ func (w *sessionWrite) update(ctx context.Context, tx pgx.Tx, stood []store.Sess
 // errPrunedMeanwhile: a row stood and was then dropped. The next attempt adds it.
 var errPrunedMeanwhile = fmt.Errorf("sessions were pruned meanwhile: %w", errRace)
 
-func endLeases(ctx context.Context, tx pgx.Tx, ends map[store.SessionKey]time.Time) error {
+func endLeases(ctx context.Context, tx pgx.Tx, ends map[store.SessionKey]time.Time) ([]store.HeldLease, error) {
 	if len(ends) == 0 {
-		return nil
+		return nil, nil
 	}
 	var nodes, ids []string
 	var at []time.Time
 	for k, ended := range ends {
 		nodes, ids, at = append(nodes, k.Node), append(ids, k.ID), append(at, ended)
 	}
-	_, err := tx.Exec(ctx, sqlEndLeases, nodes, ids, at)
-	return err
+	return endedLeases(tx.Query(ctx, sqlEndLeases, nodes, ids, at))
 }
 
 func addUsage(ctx context.Context, tx pgx.Tx, usage map[store.Usage]int64) error {

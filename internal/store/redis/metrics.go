@@ -8,6 +8,7 @@ import (
 type Metrics struct {
 	asked    map[verdict]prometheus.Counter
 	writes   map[outcome]prometheus.Counter
+	places   map[placing]prometheus.Counter
 	failures map[cause]prometheus.Counter
 	open     prometheus.GaugeFunc
 
@@ -30,6 +31,17 @@ const (
 	failed  outcome = "failed"
 )
 
+// placing is what became of an ask for a place under a plan's limit.
+type placing string
+
+const (
+	placed     placing = "redis"      // Redis decided, and the database keeps it
+	atDatabase placing = "database"   // the database did: its part was there
+	unanswered placing = "unanswered" // the database did: Redis did not answer
+	void       placing = "void"       // what Redis decided was of an epoch that is over: it is asked again
+	begun      placing = "begun"      // no ask: a part was written to Redis anew
+)
+
 // NewMetrics makes Metrics, all at zero.
 func NewMetrics() *Metrics {
 	asked := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -45,14 +57,23 @@ func NewMetrics() *Metrics {
 		Name: "authhook_redis_errors_total",
 		Help: "What Redis failed to do, by cause.",
 	}, []string{"cause"})
+	places := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authhook_redis_places_total",
+		Help: "Asks for a place under a plan's limit, by who decided: Redis (redis), the database as it had the part (database) or as Redis did " +
+			"not answer (unanswered), nobody yet as an epoch was over (void); and parts that were written to Redis anew (begun).",
+	}, []string{"by"})
 	m := &Metrics{
-		asked: map[verdict]prometheus.Counter{}, writes: map[outcome]prometheus.Counter{}, failures: map[cause]prometheus.Counter{},
+		places: map[placing]prometheus.Counter{},
+		asked:  map[verdict]prometheus.Counter{}, writes: map[outcome]prometheus.Counter{}, failures: map[cause]prometheus.Counter{},
 	}
 	for v, name := range verdictNames {
 		m.asked[v] = asked.WithLabelValues(name)
 	}
 	for _, o := range []outcome{written, older, tooLong, crowded, failed} {
 		m.writes[o] = writes.WithLabelValues(string(o))
+	}
+	for _, p := range []placing{placed, atDatabase, unanswered, void, begun} {
+		m.places[p] = places.WithLabelValues(string(p))
 	}
 	for _, c := range causes {
 		m.failures[c] = failures.WithLabelValues(string(c))
@@ -61,7 +82,7 @@ func NewMetrics() *Metrics {
 		Name: "authhook_redis_open",
 		Help: "1 while nothing is asked of Redis because it does not answer, else 0.",
 	}, m.anyOpen)
-	m.collectors = []prometheus.Collector{asked, writes, failures, m.open}
+	m.collectors = []prometheus.Collector{asked, writes, places, failures, m.open}
 	return m
 }
 
@@ -86,4 +107,5 @@ func (m *Metrics) anyOpen() float64 {
 
 func (m *Metrics) looked(v verdict) { m.asked[v].Inc() }
 func (m *Metrics) wrote(o outcome)  { m.writes[o].Inc() }
+func (m *Metrics) placed(p placing) { m.places[p].Inc() }
 func (m *Metrics) failed(c cause)   { m.failures[c].Inc() }

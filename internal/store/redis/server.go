@@ -51,6 +51,11 @@ func (s *server) close() {
 
 // call has something asked of Redis, within the time of a call, unless the breaker is open. An error is counted here.
 func (s *server) call(ctx context.Context, ask func(context.Context) error) error {
+	return s.callWithin(ctx, s.timeout, ask)
+}
+
+// callWithin is call for what may take another time.
+func (s *server) callWithin(ctx context.Context, timeout time.Duration, ask func(context.Context) error) error {
 	allowed, probe := s.breaker.allow()
 	if probe {
 		s.probeAside()
@@ -58,7 +63,7 @@ func (s *server) call(ctx context.Context, ask func(context.Context) error) erro
 	if !allowed {
 		return errOpen
 	}
-	within, cancel := context.WithTimeout(ctx, s.timeout)
+	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := ask(within)
 	cause := causeOf(err)

@@ -123,12 +123,12 @@ func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptS
 // that have none: it was given to another, or given up. These stay without. Until is set as it is, also where that is
 // sooner: a decision takes a place for longer than it is renewed for. A session that lost its place and asks for one again
 // just now may be among the returned although it has one.
-func (s *Store) RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) (lost []string, err error) {
-	if len(sessions) == 0 {
+func (s *Store) RenewLeases(ctx context.Context, node string, places []policy.Place, until time.Time) (lost []string, err error) {
+	if len(places) == 0 {
 		return nil, nil
 	}
 	err = s.jot(ctx, "renew places under plans' limits", longTimeout, func(t *tx) error {
-		for _, session := range sessions {
+		for _, session := range policy.SessionsOf(places) {
 			renewed, err := t.changed(sqlRenewLease, node, session, micros(until))
 			if err != nil {
 				return err

@@ -89,16 +89,16 @@ func Bench(b *testing.B, database func(testing.TB) Open) {
 	}
 	b.Run("RenewLeases1000", func(b *testing.B) {
 		node := store.NewID("renewed")
-		sessions := make([]string, 1000)
-		for i := range sessions {
-			sessions[i] = fmt.Sprintf("%064d", i)
-			l := policy.Lease{User: users[i], Plan: "renewed", Node: node, Session: sessions[i], At: noon, Until: noon.Add(time.Minute)}
+		renewed := make([]policy.Place, 1000)
+		for i := range renewed {
+			renewed[i] = policy.Place{User: users[i], Session: fmt.Sprintf("%064d", i)}
+			l := policy.Lease{User: users[i], Plan: "renewed", Node: node, Session: renewed[i].Session, At: noon, Until: noon.Add(time.Minute)}
 			_, _, err := s.AcquireLease(b.Context(), l, 1000, policy.OnLimitReject)
 			require.NoError(b, err)
 		}
 		b.ReportAllocs()
 		for n := 0; b.Loop(); n++ {
-			if lost, err := s.RenewLeases(b.Context(), node, sessions, noon.Add(time.Duration(n)*time.Second)); err != nil || lost != nil {
+			if lost, err := s.RenewLeases(b.Context(), node, renewed, noon.Add(time.Duration(n)*time.Second)); err != nil || lost != nil {
 				b.Fatal(lost, err)
 			}
 		}

@@ -78,7 +78,7 @@ func Calls(s Store) map[string]func(context.Context) error {
 			return nil
 		},
 		"RenewLeases": func(ctx context.Context) error {
-			_, err := s.RenewLeases(ctx, "n", []string{"1"}, noon)
+			_, err := s.RenewLeases(ctx, "n", places("anna", "1"), noon)
 			return err
 		},
 	}

@@ -22,6 +22,14 @@ func lease(session string, after time.Duration) policy.Lease {
 		Until: noon.Add(after + time.Minute)}
 }
 
+// places are those of a user's sessions.
+func places(user string, sessions ...string) (list []policy.Place) {
+	for _, s := range sessions {
+		list = append(list, policy.Place{User: user, Session: s})
+	}
+	return list
+}
+
 func kicks(sessions ...string) []policy.KickedSession {
 	var list []policy.KickedSession
 	for _, s := range sessions {
@@ -48,7 +56,7 @@ func testLeases(t *testing.T, database func(testing.TB) Open) {
 
 	renew := func(t *testing.T, s Store, node string, until time.Duration, sessions []string, wantLost ...string) {
 		t.Helper()
-		lost, err := s.RenewLeases(t.Context(), node, sessions, noon.Add(until))
+		lost, err := s.RenewLeases(t.Context(), node, places("anna", sessions...), noon.Add(until))
 		require.NoError(t, err)
 		require.Equal(t, wantLost, lost)
 	}
@@ -368,7 +376,7 @@ func testLeasesRace(t *testing.T, database func(testing.TB) Open) {
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				var err error
-				lost, err = replicas[0].RenewLeases(t.Context(), user, []string{"old"}, noon.Add(time.Hour))
+				lost, err = replicas[0].RenewLeases(t.Context(), user, places(user, "old"), noon.Add(time.Hour))
 				assert.NoError(t, err)
 			})
 			wg.Go(func() {
@@ -394,7 +402,7 @@ func testLeasesRace(t *testing.T, database func(testing.TB) Open) {
 			require.NoError(t, err)
 			var wg sync.WaitGroup
 			wg.Go(func() {
-				lost, err := replicas[0].RenewLeases(t.Context(), user, []string{"own"}, noon.Add(time.Hour))
+				lost, err := replicas[0].RenewLeases(t.Context(), user, places(user, "own"), noon.Add(time.Hour))
 				assert.NoError(t, err)
 				assert.Empty(t, lost)
 			})

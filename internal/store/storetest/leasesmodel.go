@@ -101,7 +101,7 @@ func testLeasesModel(t *testing.T, database func(testing.TB) Open) {
 			"renew": func(t *rapid.T) {
 				ids := rapid.SliceOf(session).Draw(t, "sessions")
 				until := clock.Draw(t, "until") + 5
-				lost, err := s.RenewLeases(ctx, user, ids, moment(until))
+				lost, err := s.RenewLeases(ctx, user, places(user, ids...), moment(until))
 				fail(err)
 				var want []string
 				for _, id := range ids {

@@ -83,7 +83,7 @@ type Store interface {
 	PruneSessions(ctx context.Context, endedBefore time.Time) (int64, error)
 	PruneDenials(ctx context.Context, decidedBefore time.Time) (int64, error)
 
-	RenewLeases(ctx context.Context, node string, sessions []string, until time.Time) (lost []string, err error)
+	RenewLeases(ctx context.Context, node string, places []policy.Place, until time.Time) (lost []string, err error)
 	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
 	PrunePreviews(ctx context.Context, beganBefore time.Time) (int64, error)
 }
@@ -136,6 +136,13 @@ func Run(t *testing.T, database func(t testing.TB) Open) {
 			g.test(t, database)
 		})
 	}
+}
+
+// RunLeases tests what gives out places under plans' limits in front of a driver.
+func RunLeases(t *testing.T, database func(t testing.TB) Open) {
+	t.Run("Leases", func(t *testing.T) { testLeases(t, database) })
+	t.Run("LeasesRace", func(t *testing.T) { testLeasesRace(t, database) })
+	t.Run("LeasesModel", func(t *testing.T) { testLeasesModel(t, database) })
 }
 
 // PostgresURL is where the tests find PostgreSQL. They fail without: nothing is skipped.

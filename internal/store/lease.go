@@ -1,0 +1,55 @@
+package store
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"authhook/internal/policy"
+)
+
+// Places under plans' limits are given out in parts, by user. Each part has one home: the database, or a Redis that several
+// services share (store/redis tells how the two work together). A move to either begins an epoch.
+
+// LeaseParts is how many parts there are.
+const LeaseParts = 256
+
+// LeasePart is the part that a user's places are in.
+func LeasePart(user string) int { return int(sha256.Sum256([]byte(user))[0]) }
+
+// LeaseGrace is for how long a place stands at least whose renewals may be known elsewhere only, once its part has moved: as
+// long as a place stands that is renewed.
+const LeaseGrace = 30 * time.Second
+
+// LeaseAway is how long a part stays in the database at least, once it was brought there.
+const LeaseAway = 10 * time.Second
+
+// LeaseHome says where the places of a part are given out.
+type LeaseHome struct {
+	Part  int
+	Epoch int64
+	// Redis: there, else in the database.
+	Redis bool
+	// Moved is when the part last came to the database; zero when it was there from the beginning.
+	Moved time.Time
+}
+
+// HeldLease is a place that is held. Its At is when its session asked for it last.
+type HeldLease struct {
+	policy.Lease
+	// Acquired is since when it is held, Seq the order among those of one moment.
+	Acquired time.Time
+	Seq      int64
+}
+
+// LeaseDecision is what was decided elsewhere about a place, for the database to keep.
+type LeaseDecision struct {
+	Part int
+	// Epoch is in which it was decided, Number the how many'th decision of it this is.
+	Epoch, Number int64
+	// Granted: Lease is held from now on, and Kicked are not. Else it was refused.
+	Granted bool
+	Lease   HeldLease
+	Kicked  []HeldLease
+	// Expired are those that were found to be held by nobody any more.
+	Expired []HeldLease
+}

@@ -1,0 +1,147 @@
+package redis
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"authhook/internal/policy"
+	"authhook/internal/store"
+)
+
+// RenewLeases sets until when the places of a node's sessions are held, and returns the sessions that have none, in their order.
+// Those of parts that Redis has are renewed there alone. Where that fails, their parts come home to the database: elsewhere they
+// would be taken for places that nobody renews.
+func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.Place, until time.Time) ([]string, error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
+	homes, err := l.book.LeaseHomes(ctx)
+	if err != nil {
+		l.renewBlindly(ctx, node, places, until)
+		return nil, err
+	}
+	l.homes.Store(&homes)
+	r := &renewal{l: l, node: node, until: until, lost: map[string]bool{}}
+	byPart := map[int][]policy.Place{}
+	for _, p := range places {
+		if part := store.LeasePart(p.User); homes[part].Redis {
+			byPart[part] = append(byPart[part], p)
+		} else {
+			r.here = append(r.here, p)
+		}
+	}
+	missing := r.there(ctx, byPart, func(part int) int64 { return homes[part].Epoch })
+	if again := r.begin(ctx, missing); len(again) > 0 {
+		r.home(r.there(ctx, again, func(part int) int64 { return r.epochs[part] }))
+	}
+	if err := l.book.KeepLeases(ctx, r.parts); err != nil {
+		return nil, err
+	}
+	lost, err := l.book.RenewLeases(ctx, node, r.here, until)
+	if err != nil {
+		return nil, err
+	}
+	for _, session := range lost {
+		r.lost[session] = true
+	}
+	if len(r.lost) == 0 {
+		return nil, nil
+	}
+	return slices.DeleteFunc(policy.SessionsOf(places), func(s string) bool { return !r.lost[s] }), nil
+}
+
+// renewBlindly renews places in Redis by what was last known of their homes, while the database does not answer: that nobody can
+// confirm a place meanwhile is no reason to lose one.
+func (l *Leases) renewBlindly(ctx context.Context, node string, places []policy.Place, until time.Time) {
+	homes := l.homes.Load()
+	if homes == nil {
+		return
+	}
+	byPart := map[int][]policy.Place{}
+	for _, p := range places {
+		if part := store.LeasePart(p.User); (*homes)[part].Redis {
+			byPart[part] = append(byPart[part], p)
+		}
+	}
+	r := &renewal{l: l, node: node, until: until, lost: map[string]bool{}}
+	r.there(ctx, byPart, func(part int) int64 { return (*homes)[part].Epoch })
+}
+
+// renewal is one renewing of the places of a node.
+type renewal struct {
+	l      *Leases
+	node   string
+	until  time.Time
+	lost   map[string]bool
+	here   []policy.Place // those that the database renews
+	parts  []int          // those that come home for it
+	epochs map[int]int64  // those that began meanwhile
+}
+
+// there renews places in Redis, and returns those whose part is not there in its epoch. Where Redis does not answer, the parts
+// come home.
+func (r *renewal) there(ctx context.Context, byPart map[int][]policy.Place, epoch func(part int) int64) (missing map[int][]policy.Place) {
+	missing = map[int][]policy.Place{}
+	if len(byPart) == 0 {
+		return missing
+	}
+	pipeline := r.l.server.client.Pipeline()
+	asked := make(map[int]*goredis.Cmd, len(byPart))
+	for part, places := range byPart {
+		args := []any{epoch(part), r.until.UnixMicro()}
+		for _, p := range places {
+			args = append(args, leaseField(p.User), r.node, p.Session)
+		}
+		asked[part] = pipeline.Eval(ctx, luaRenew, []string{leaseKey(part)}, args...)
+	}
+	_ = r.l.server.callWithin(ctx, beginTimeout, func(ctx context.Context) error { // each says it for its own part
+		_, err := pipeline.Exec(ctx)
+		return err
+	})
+	for part, places := range byPart {
+		reply, each := asked[part].Result()
+		e, lost, ok := pair[[]any](reply)
+		switch {
+		case each != nil || !ok: // also where nothing was sent
+			r.home(map[int][]policy.Place{part: places})
+		case e != epoch(part):
+			missing[part] = places
+		default:
+			for _, number := range lost {
+				if n, ok := number.(int64); ok && n >= 1 && int(n) <= len(places) {
+					r.lost[places[n-1].Session] = true
+				}
+			}
+		}
+	}
+	return missing
+}
+
+// begin begins new epochs of parts that Redis lacks, and returns those where it did.
+func (r *renewal) begin(ctx context.Context, missing map[int][]policy.Place) (again map[int][]policy.Place) {
+	again, r.epochs = map[int][]policy.Place{}, map[int]int64{}
+	for part, places := range missing {
+		home := store.LeaseHome{}
+		err := r.l.begin(ctx, part, 0)
+		if err == nil {
+			home, err = r.l.book.LeaseHome(ctx, part)
+		}
+		switch {
+		case err != nil || !home.Redis:
+			r.home(map[int][]policy.Place{part: places})
+		default:
+			again[part], r.epochs[part] = places, home.Epoch
+		}
+	}
+	return again
+}
+
+// home has the database renew places, whose parts come home.
+func (r *renewal) home(byPart map[int][]policy.Place) {
+	for part, places := range byPart {
+		r.parts, r.here = append(r.parts, part), append(r.here, places...)
+	}
+}

@@ -1,0 +1,313 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
+
+	"authhook/internal/policy"
+	"authhook/internal/store"
+)
+
+// How places are given out over Redis, exactly.
+//
+// One script decides about a place, atomically. But a Redis forgets: it is flushed, evicts, restarts with an old snapshot, a
+// replica takes over that lacks the last writes; and some replicas of authhook may reach it while others do not. So the
+// database keeps what Redis decides, and its word is the last:
+//
+//   - Places are in parts, by user ([store.LeasePart]). A row of the database says of each part where its places are given out,
+//     there or in Redis, and in which epoch.
+//   - What a script decided is confirmed in the database before anybody hears of it (Book.ConfirmLease), in the epoch that the
+//     script decided in. In any other epoch it is void. So the database holds every place that was ever given out and not
+//     given up, whatever becomes of Redis.
+//   - Where Redis does not have a part, or another server process has it than the one it was written to, a new epoch begins: the
+//     places that stand are read from the database in the transaction that begins it, and written to Redis.
+//   - Whoever cannot use Redis gives out places in the database: a new epoch begins there (Book.AcquireLease does that by
+//     itself). What others decide in Redis meanwhile is void, and they come to the database too. After [store.LeaseAway] the
+//     first who finds Redis well takes the part back to it.
+//
+// What Redis is for is then what is not confirmed: every place is renewed every ten seconds, and that is done in Redis alone. For
+// a million sessions that would be 100,000 rows a second in the database. Where the renewals are not known, because a part moved,
+// its places stand for [store.LeaseGrace] more: whoever holds one renews it before.
+
+// Book is the database that keeps what is decided about places.
+type Book interface {
+	policy.Leases
+	// RenewLeases is as [Leases.RenewLeases] has it, for places that the database gives out.
+	RenewLeases(ctx context.Context, node string, places []policy.Place, until time.Time) (lost []string, err error)
+	// WriteSessionsEnding writes what became of sessions, and returns the places that they gave up.
+	WriteSessionsEnding(ctx context.Context, sessions []policy.Session) (ended []store.HeldLease, err error)
+	// PruneLeases drops the places that expired before a moment, of the parts that the database gives out.
+	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
+
+	// ConfirmLease keeps a decision, if the part's home is Redis in the decision's epoch, and says what its home is.
+	ConfirmLease(ctx context.Context, d *store.LeaseDecision) (store.LeaseHome, error)
+	LeaseHome(ctx context.Context, part int) (store.LeaseHome, error)
+	LeaseHomes(ctx context.Context) ([]store.LeaseHome, error)
+	// LendLeases begins an epoch in Redis, later than a known one, with the places it returns; KeepLeases one in the database,
+	// where it has not.
+	LendLeases(ctx context.Context, part int, after int64) (epoch int64, held []store.HeldLease, lent bool, err error)
+	KeepLeases(ctx context.Context, parts []int) error
+}
+
+// LeaseOptions are the settings of [Leases]. Those left zero have the default named.
+type LeaseOptions struct {
+	// Timeout is how long an asker waits for one call of Redis: 20 ms.
+	Timeout time.Duration
+	// Metrics count what happens: counted nowhere.
+	Metrics *Metrics
+	// Log gets a line when Redis stops to answer, and when it answers again: discarded.
+	Log *slog.Logger
+}
+
+const (
+	// beginTimeout bounds the writing of a part's places to Redis: there may be thousands.
+	beginTimeout = 500 * time.Millisecond
+	// tries is how often a place is asked for in Redis before the database gives it out.
+	tries = 4
+)
+
+// Leases gives out places over Redis, as far as Redis is well, and is exact whatever becomes of it. Its errors are the book's.
+type Leases struct {
+	book      Book
+	server    *server
+	metrics   *Metrics
+	beginning singleflight.Group
+	// kept is until when a part is known to stay in the database, in Unix nanoseconds.
+	kept [store.LeaseParts]atomic.Int64
+	// homes are those that the last renewal found.
+	homes atomic.Pointer[[]store.LeaseHome]
+}
+
+// NewLeases gives out the places of a book over a Redis. [Leases.Close] ends it; the client is the caller's to close afterwards.
+func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Leases {
+	orElse(&o.Timeout, defaultTimeout)
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Leases{book: book, metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
+	o.Metrics.watch(l.server)
+	return l
+}
+
+// Close ends the probe that runs. Afterwards the database gives out every place.
+func (l *Leases) Close() { l.server.close() }
+
+// AcquireLease implements policy.Leases.
+func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int, onLimit policy.OnLimit) (bool, []policy.KickedSession, error) {
+	if err := store.CheckLease(lease); err != nil {
+		return false, nil, err
+	}
+	if limit <= 0 {
+		return true, nil, nil
+	}
+	part, by := store.LeasePart(lease.User), unanswered
+	for range tries {
+		var d *store.LeaseDecision
+		if d, by = l.decide(ctx, part, lease, limit, onLimit); by != placed {
+			break
+		}
+		home, err := l.book.ConfirmLease(ctx, d)
+		if err != nil {
+			return false, nil, err
+		}
+		if home.Redis && home.Epoch == d.Epoch {
+			l.metrics.placed(placed)
+			var kicked []policy.KickedSession
+			for _, k := range d.Kicked {
+				kicked = append(kicked, policy.KickedSession{Node: k.Node, Session: k.Session})
+			}
+			return d.Granted, kicked, nil
+		}
+		l.metrics.placed(void)
+		if l.learn(home); home.Redis && l.begin(ctx, part, d.Epoch) != nil {
+			by = unanswered
+			break
+		}
+	}
+	l.metrics.placed(by)
+	return l.book.AcquireLease(ctx, lease, limit, onLimit)
+}
+
+// decide has Redis decide about a place. Where it cannot, the answer says why, and the database is to.
+func (l *Leases) decide(ctx context.Context, part int, lease policy.Lease, limit int, onLimit policy.OnLimit) (*store.LeaseDecision, placing) {
+	kick := "0"
+	if onLimit == policy.OnLimitKickOldest {
+		kick = "1"
+	}
+	for range tries {
+		if l.stays(part) {
+			return nil, atDatabase
+		}
+		reply, err := l.run(ctx, l.server.timeout, luaAcquire, part, leaseField(lease.User), lease.Plan, lease.Node, lease.Session,
+			lease.At.UnixMicro(), lease.Until.UnixMicro(), limit, kick)
+		if err != nil {
+			return nil, unanswered
+		}
+		d, err := readDecision(reply, part, lease)
+		switch {
+		case err != nil:
+			return nil, unanswered
+		case d.Epoch != 0:
+			return d, placed
+		}
+		if err := l.begin(ctx, part, 0); err != nil {
+			return nil, unanswered
+		}
+	}
+	return nil, unanswered
+}
+
+// stays says whether a part is known to be the database's for now.
+func (l *Leases) stays(part int) bool { return time.Now().UnixNano() < l.kept[part].Load() }
+
+// learn takes in where a part's home is.
+func (l *Leases) learn(home store.LeaseHome) {
+	if !home.Redis {
+		l.kept[home.Part].Store(time.Now().Add(store.LeaseAway).UnixNano())
+	}
+}
+
+// begin begins a new epoch of a part in Redis, unless another is there than the one that is known to be over (0: none): once for
+// all who want it.
+func (l *Leases) begin(ctx context.Context, part int, known int64) error {
+	_, err, _ := l.beginning.Do(strconv.Itoa(part), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
+		defer cancel()
+		reply, err := l.run(ctx, l.server.timeout, luaEpoch, part)
+		if err != nil {
+			return nil, err
+		}
+		is, ok := reply.(int64)
+		if !ok {
+			return nil, errReply
+		}
+		if is != 0 && is != known {
+			return nil, nil // another has begun meanwhile
+		}
+		epoch, held, lent, err := l.book.LendLeases(ctx, part, is)
+		if err != nil {
+			return nil, err
+		}
+		if !lent {
+			l.learn(store.LeaseHome{Part: part})
+			return nil, nil
+		}
+		l.metrics.placed(begun)
+		args := []any{epoch}
+		for _, h := range held { // ordered by user
+			args = append(args, leaseField(h.User), h.Plan, h.Node, h.Session, h.Acquired.UnixMicro(), h.Seq, h.At.UnixMicro(), h.Until.UnixMicro())
+		}
+		_, err = l.run(ctx, beginTimeout, luaBegin, part, args...)
+		return nil, err
+	})
+	return err
+}
+
+// CountLeases implements policy.Leases.
+func (l *Leases) CountLeases(ctx context.Context, user, plan, exceptNode, exceptSession string, at time.Time) (int, error) {
+	part := store.LeasePart(user)
+	home, err := l.book.LeaseHome(ctx, part)
+	if err != nil {
+		return 0, err
+	}
+	if home.Redis {
+		reply, err := l.run(ctx, l.server.timeout, luaCount, part, leaseField(user), plan, exceptNode, exceptSession, at.UnixMicro())
+		if e, n, ok := pair[int64](reply); err == nil && ok && e == home.Epoch {
+			return int(n), nil
+		}
+	}
+	return l.book.CountLeases(ctx, user, plan, exceptNode, exceptSession, at)
+}
+
+// run runs a script on a part.
+func (l *Leases) run(ctx context.Context, timeout time.Duration, script string, part int, args ...any) (reply any, err error) {
+	err = l.server.callWithin(ctx, timeout, func(ctx context.Context) (err error) {
+		reply, err = l.server.client.Eval(ctx, script, []string{leaseKey(part)}, args...).Result()
+		return err
+	})
+	return reply, err
+}
+
+// leaseKey is the key of a part. What stands in braces is what a cluster places a key by: all of a part is on one server.
+func leaseKey(part int) string { return fmt.Sprintf("authhook:{leases:1:%d}", part) }
+
+// leaseField is the field of a user's places in its part.
+func leaseField(user string) string {
+	h := sha256.New()
+	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(user))))
+	_, _ = h.Write([]byte(user))
+	return fmt.Sprintf("u:%x", h.Sum(nil)[:16])
+}
+
+// errReply: Redis answered what no script of this version does.
+var errReply = errors.New("redis answered in no form that is known")
+
+// readDecision reads what luaAcquire answered.
+func readDecision(reply any, part int, asked policy.Lease) (*store.LeaseDecision, error) {
+	d := &store.LeaseDecision{Part: part, Lease: store.HeldLease{Lease: asked}}
+	r, _ := reply.([]any)
+	if len(r) == 1 && r[0] == int64(0) {
+		return d, nil
+	}
+	if len(r) != 7 {
+		return nil, errReply
+	}
+	var numbers [5]int64
+	for i := range numbers {
+		n, ok := r[i].(int64)
+		if !ok {
+			return nil, errReply
+		}
+		numbers[i] = n
+	}
+	d.Epoch, d.Number, d.Granted, d.Lease.Seq = numbers[0], numbers[1], numbers[2] == 1, numbers[4]
+	d.Lease.Acquired = time.UnixMicro(numbers[3]).UTC()
+	var okKicked, okExpired bool
+	d.Kicked, okKicked = readSessions(r[5])
+	d.Expired, okExpired = readSessions(r[6])
+	if !okKicked || !okExpired {
+		return nil, errReply
+	}
+	return d, nil
+}
+
+// readSessions reads a list of node, session.
+func readSessions(reply any) (sessions []store.HeldLease, ok bool) {
+	list, ok := reply.([]any)
+	if !ok || len(list)%2 != 0 {
+		return nil, false
+	}
+	for i := 0; i < len(list); i += 2 {
+		node, isNode := list[i].(string)
+		session, isSession := list[i+1].(string)
+		if !isNode || !isSession {
+			return nil, false
+		}
+		sessions = append(sessions, store.HeldLease{Lease: policy.Lease{Node: node, Session: session}})
+	}
+	return sessions, true
+}
+
+// pair reads an epoch and what comes with it.
+func pair[T any](reply any) (epoch int64, with T, ok bool) {
+	r, isList := reply.([]any)
+	if !isList || len(r) != 2 {
+		return 0, with, false
+	}
+	epoch, isEpoch := r[0].(int64)
+	with, isT := r[1].(T)
+	return epoch, with, isEpoch && isT
+}
