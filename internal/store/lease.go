@@ -20,9 +20,6 @@ func LeasePart(user string) int { return int(sha256.Sum256([]byte(user))[0]) }
 // long as a place stands that is renewed.
 const LeaseGrace = 30 * time.Second
 
-// LeaseAway is how long a part stays in the database at least, once it was brought there.
-const LeaseAway = 10 * time.Second
-
 // LeaseHome says where the places of a part are given out.
 type LeaseHome struct {
 	Part  int

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -110,13 +111,13 @@ func (s *Store) KeepLeases(ctx context.Context, parts []int) error {
 
 // LendLeases has the places of a part given out in Redis from now on, in an epoch later than those that were and than another that
 // is known, and returns the places that stand: for [store.LeaseGrace] more, at least. Lent is false where the part came home less
-// than [store.LeaseAway] ago: then it stays.
-func (s *Store) LendLeases(ctx context.Context, part int, after int64) (epoch int64, held []store.HeldLease, lent bool, err error) {
+// than away ago: then it stays.
+func (s *Store) LendLeases(ctx context.Context, part int, after int64, away time.Duration) (epoch int64, held []store.HeldLease, lent bool, err error) {
 	err = s.write(ctx, "lend the places of a part", func(ctx context.Context, tx pgx.Tx) error {
 		epoch, held, lent = 0, nil, false
 		now := s.Now()
 		var b batch
-		b.queue(sqlLendPart, []any{part, now.Add(-store.LeaseAway), after}, func(rows pgx.Rows) (err error) {
+		b.queue(sqlLendPart, []any{part, now.Add(-away), after}, func(rows pgx.Rows) (err error) {
 			_, err = pgx.ForEachRow(rows, []any{&epoch}, func() error { lent = true; return nil })
 			return err
 		})

@@ -32,7 +32,7 @@ import (
 //   - Where Redis does not have a part, or another server process has it than the one it was written to, a new epoch begins: the
 //     places that stand are read from the database in the transaction that begins it, and written to Redis.
 //   - Whoever cannot use Redis gives out places in the database: a new epoch begins there (Book.AcquireLease does that by
-//     itself). What others decide in Redis meanwhile is void, and they come to the database too. After [store.LeaseAway] the
+//     itself). What others decide in Redis meanwhile is void, and they come to the database too. After [LeaseOptions.Away] the
 //     first who finds Redis well takes the part back to it.
 //
 // What Redis is for is then what is not confirmed: every place is renewed every ten seconds, and that is done in Redis alone. For
@@ -53,9 +53,9 @@ type Book interface {
 	ConfirmLease(ctx context.Context, d *store.LeaseDecision) (store.LeaseHome, error)
 	LeaseHome(ctx context.Context, part int) (store.LeaseHome, error)
 	LeaseHomes(ctx context.Context) ([]store.LeaseHome, error)
-	// LendLeases begins an epoch in Redis, later than a known one, with the places it returns; KeepLeases one in the database,
-	// where it has not.
-	LendLeases(ctx context.Context, part int, after int64) (epoch int64, held []store.HeldLease, lent bool, err error)
+	// LendLeases begins an epoch in Redis, later than a known one, with the places it returns, unless the part came home less
+	// than away ago; KeepLeases begins one in the database, where it has not.
+	LendLeases(ctx context.Context, part int, after int64, away time.Duration) (epoch int64, held []store.HeldLease, lent bool, err error)
 	KeepLeases(ctx context.Context, parts []int) error
 }
 
@@ -63,6 +63,8 @@ type Book interface {
 type LeaseOptions struct {
 	// Timeout is how long an asker waits for one call of Redis: 20 ms.
 	Timeout time.Duration
+	// Away is how long a part stays in the database at least, once it was brought there: 10 s.
+	Away time.Duration
 	// Metrics count what happens: counted nowhere.
 	Metrics *Metrics
 	// Log gets a line when Redis stops to answer, and when it answers again: discarded.
@@ -79,6 +81,7 @@ const (
 // Leases gives out places over Redis, as far as Redis is well, and is exact whatever becomes of it. Its errors are the book's.
 type Leases struct {
 	book      Book
+	away      time.Duration
 	server    *server
 	metrics   *Metrics
 	beginning singleflight.Group
@@ -91,13 +94,14 @@ type Leases struct {
 // NewLeases gives out the places of a book over a Redis. [Leases.Close] ends it; the client is the caller's to close afterwards.
 func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Leases {
 	orElse(&o.Timeout, defaultTimeout)
+	orElse(&o.Away, 10*time.Second)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Leases{book: book, metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
+	l := &Leases{book: book, away: o.Away, metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
 	o.Metrics.watch(l.server)
 	return l
 }
@@ -176,7 +180,7 @@ func (l *Leases) stays(part int) bool { return time.Now().UnixNano() < l.kept[pa
 // learn takes in where a part's home is.
 func (l *Leases) learn(home store.LeaseHome) {
 	if !home.Redis {
-		l.kept[home.Part].Store(time.Now().Add(store.LeaseAway).UnixNano())
+		l.kept[home.Part].Store(time.Now().Add(l.away).UnixNano())
 	}
 }
 
@@ -197,7 +201,7 @@ func (l *Leases) begin(ctx context.Context, part int, known int64) error {
 		if is != 0 && is != known {
 			return nil, nil // another has begun meanwhile
 		}
-		epoch, held, lent, err := l.book.LendLeases(ctx, part, is)
+		epoch, held, lent, err := l.book.LendLeases(ctx, part, is, l.away)
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,10 @@ import (
 	"authhook/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A client that could not connect looks once a second whether it can, and once more after it was closed: go-redis's own.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // patience is how long something may take that is sure to happen.
 const patience = 30 * time.Second

@@ -1,0 +1,248 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"authhook/internal/policy"
+	"authhook/internal/store/storetest"
+)
+
+// away is how long a part stays in the database, in these tests: so short that parts move all the time.
+const away = 20 * time.Millisecond
+
+// crowd is users who open sessions at replicas, up to a limit each, and end them.
+type crowd struct {
+	t        *testing.T
+	replicas []*placesOver
+	limit    int
+	number   atomic.Int64
+
+	mu   sync.Mutex
+	held map[string][]string // the sessions of a user who may reject, from before they were asked to end until after they were granted
+	most int
+}
+
+func (c *crowd) lease(user string) policy.Lease {
+	now := time.Now()
+	return policy.Lease{User: user, Plan: "gold", Node: "n", Session: fmt.Sprint("s", c.number.Add(1)), At: now, Until: now.Add(time.Hour)}
+}
+
+// open has a user open a session, and says whether it may. No limit is ever exceeded.
+func (c *crowd) open(at *placesOver, user string) (policy.Lease, bool) {
+	l := c.lease(user)
+	granted, kicked, err := at.AcquireLease(context.WithoutCancel(c.t.Context()), l, c.limit, policy.OnLimitReject)
+	if !assert.NoError(c.t, err, "Redis is no reason to deny") || !granted {
+		return l, false
+	}
+	assert.Empty(c.t, kicked)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held[user] = append(c.held[user], l.Session)
+	c.most = max(c.most, len(c.held[user]))
+	assert.LessOrEqual(c.t, len(c.held[user]), c.limit, "%s has %v", user, c.held[user])
+	return l, true
+}
+
+// end ends the oldest session of a user.
+func (c *crowd) end(at *placesOver, user string) {
+	c.mu.Lock()
+	if len(c.held[user]) == 0 {
+		c.mu.Unlock()
+		return
+	}
+	session := c.held[user][0]
+	c.held[user] = c.held[user][1:]
+	c.mu.Unlock()
+	assert.NoError(c.t, at.WriteSessions(context.WithoutCancel(c.t.Context()), []policy.Session{
+		{Node: "n", ID: session, State: policy.SessionEnded, Ended: time.Now()},
+	}))
+}
+
+// renew renews the sessions of a user that run: none has lost its place.
+func (c *crowd) renew(at *placesOver, user string) {
+	c.mu.Lock()
+	defer c.mu.Unlock() // so that none of them ends meanwhile
+	var places []policy.Place
+	for _, s := range c.held[user] {
+		places = append(places, policy.Place{User: user, Session: s})
+	}
+	lost, err := at.RenewLeases(context.WithoutCancel(c.t.Context()), "n", places, time.Now().Add(time.Hour))
+	assert.NoError(c.t, err)
+	assert.Empty(c.t, lost, "nobody took it")
+}
+
+// newCrowd makes replicas over one database, with a client of Redis each.
+func newCrowd(t *testing.T, limit int, timeout time.Duration, clients ...goredis.UniversalClient) *crowd {
+	t.Helper()
+	c := &crowd{t: t, limit: limit, held: map[string][]string{}}
+	url := storetest.PostgresSchema(t)
+	for _, client := range clients {
+		p := newPlaces(t, url, client, timeout)
+		p.leases.away = away
+		c.replicas = append(c.replicas, p)
+	}
+	return c
+}
+
+// rush has everybody open, renew and end sessions at every replica at once; does is called now and then.
+func (c *crowd) rush(users, rounds int, does func(step int)) {
+	const workers, every = 8, 25
+	var done atomic.Int64
+	steps := make(chan int, workers*rounds/every+1)
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(w), 7))
+			for range rounds {
+				at, user := c.replicas[random.IntN(len(c.replicas))], fmt.Sprint("user ", random.IntN(users))
+				switch random.IntN(8) {
+				case 0, 1, 2:
+					c.end(at, user)
+				case 3:
+					c.renew(at, user)
+				default:
+					c.open(at, user)
+				}
+				if n := done.Add(1); n%every == 0 {
+					steps <- int(n / every)
+				}
+			}
+		})
+	}
+	go func() { all.Wait(); close(steps) }()
+	for step := range steps {
+		does(step)
+	}
+}
+
+// settled says that what stands is what is counted, and that there is room for as many as there should be.
+func (c *crowd) settled(users int) {
+	c.t.Helper()
+	for u := range users {
+		user := fmt.Sprint("user ", u)
+		for i, at := range c.replicas {
+			n, err := at.CountLeases(c.t.Context(), user, "gold", "", "", time.Now())
+			require.NoError(c.t, err)
+			require.Equal(c.t, len(c.held[user]), n, "%s at replica %d", user, i)
+		}
+		for len(c.held[user]) < c.limit {
+			_, granted := c.open(c.replicas[u%len(c.replicas)], user)
+			require.True(c.t, granted, "%s holds %d of %d", user, len(c.held[user]), c.limit)
+		}
+		_, granted := c.open(c.replicas[(u+1)%len(c.replicas)], user)
+		require.False(c.t, granted)
+	}
+}
+
+func (c *crowd) by(what placing) (n float64) {
+	for _, p := range c.replicas {
+		n += p.by(what)
+	}
+	return n
+}
+
+// Whatever becomes of Redis while places are given out: no limit is exceeded, nobody is denied for it, and none loses his place.
+func TestPlacesWhateverBecomesOfRedis(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int{1, 3} {
+		t.Run(fmt.Sprint("limit ", limit), func(t *testing.T) {
+			t.Parallel()
+			const users = 4
+			box := newBox(t)
+			admin := opened(t, box.url())
+			c := newCrowd(t, limit, 100*time.Millisecond, opened(t, box.url()), opened(t, box.url()), opened(t, box.url()))
+			ctx := context.WithoutCancel(t.Context())
+			well := func() {
+				for _, p := range c.replicas {
+					p.leases.server.probe(ctx)
+				}
+			}
+			faults := []func(){
+				func() { _ = admin.FlushAll(ctx).Err() },
+				func() { box.kill(); box.start(); well() },
+				func() { assert.NoError(t, admin.Save(ctx).Err()) },
+				func() {},
+				func() { box.kill(); box.start(); well() }, // it has what it had then
+				func() { box.signal(syscall.SIGSTOP) },
+				func() { box.signal(syscall.SIGCONT); well() },
+				func() { // full
+					assert.NoError(t, admin.ConfigSet(ctx, "maxmemory-policy", "noeviction").Err())
+					assert.NoError(t, admin.ConfigSet(ctx, "maxmemory", "1kb").Err())
+				},
+				func() { assert.NoError(t, admin.ConfigSet(ctx, "maxmemory", "0").Err()) },
+				func() { box.kill() },
+				func() { box.start(); well() },
+				func() { _ = admin.FlushAll(ctx).Err(); _ = admin.ScriptFlush(ctx).Err() },
+			}
+			c.rush(users, 40*len(faults), func(step int) { faults[step%len(faults)]() })
+			box.kill() // whatever was done to it last
+			box.start()
+			well()
+			c.settled(users)
+			require.Equal(t, limit, c.most)
+			for _, what := range []placing{placed, atDatabase, unanswered, void, begun} {
+				t.Logf("%s %.0f", what, c.by(what))
+				require.Positive(t, c.by(what), what)
+			}
+		})
+	}
+}
+
+// One replica does not reach Redis, others do: they go where it goes.
+func TestPlacesWhereOneIsCutOff(t *testing.T) {
+	t.Parallel()
+	const users = 4
+	box, nowhere := newBox(t), opened(t, "unix:///nowhere/redis.sock")
+	c := newCrowd(t, 2, patience, opened(t, box.url()), opened(t, box.url()), nowhere)
+	c.rush(users, 300, func(int) {})
+	c.settled(users)
+	require.Equal(t, 2, c.most)
+	require.Positive(t, c.by(placed))
+	require.Positive(t, c.by(unanswered))
+	require.Positive(t, c.by(void), "what Redis decided elsewhere meanwhile")
+}
+
+// A cluster takes every script: each touches one key.
+func TestPlacesOnACluster(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	box := newBox(t, "--port", port, "--cluster-enabled", "yes", "--bind", "127.0.0.1")
+	admin := opened(t, box.url())
+	require.NoError(t, admin.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err())
+	soon(t, func() bool {
+		info, err := admin.Do(t.Context(), "CLUSTER", "INFO").Text()
+		require.NoError(t, err)
+		return len(info) > 0 && info[:len("cluster_state:ok")] == "cluster_state:ok"
+	}, "the cluster is there")
+	client := opened(t, "redis://127.0.0.1:"+port+"?addr=127.0.0.1:"+port)
+	require.IsType(t, &goredis.ClusterClient{}, client)
+	const users = 6
+	c := newCrowd(t, 2, patience, client, client)
+	c.rush(users, 100, func(int) {})
+	c.settled(users)
+	require.Positive(t, c.by(placed))
+	require.Zero(t, c.by(unanswered)+c.by(atDatabase))
+}
+
+// freePort is a port of this machine that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	return port
+}
