@@ -160,7 +160,7 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 			return nil
 		})
 		group.Go(func() error {
-			keepPruned(ctx, s.db, keptFor{cfg.keepSessions, cfg.keepEvents, s.decider.LongestPreview}, log)
+			keepPruned(ctx, s.shared.pruner(s.db), keptFor{cfg.keepSessions, cfg.keepEvents, s.decider.LongestPreview}, log)
 			return nil
 		})
 		return s.follower.Run(ctx)
@@ -201,7 +201,7 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 		s.mist = append(s.mist, client)
 	}
 	held := enforce.NewMetrics()
-	s.enforcer = enforce.NewEnforcer(s.db, enforce.Options{Nodes: nodes, DefaultNode: cfg.node, Log: log, Metrics: held})
+	s.enforcer = enforce.NewEnforcer(s.shared.sessions(s.db), enforce.Options{Nodes: nodes, DefaultNode: cfg.node, Log: log, Metrics: held})
 	held.Register(s.metrics.Registry())
 	s.decider = policy.NewDecider(s.cache, s.enforcer.Places(), s.db, policy.Options{AllowUnavailable: cfg.allowUnavailable})
 	s.follower = feed.New(s.db, feed.Latest, feed.Options{Log: log}, s.changed, s.lostTrack)

@@ -14,7 +14,7 @@ import (
 // WriteSessions writes what became of sessions to the book. The places that they gave up are free in Redis too, right after:
 // where that cannot be said there, their parts come home.
 func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) error {
-	ended, err := l.book.WriteSessionsEnding(ctx, sessions)
+	ended, err := l.Book.WriteSessionsEnding(ctx, sessions)
 	if err != nil || len(ended) == 0 {
 		return err
 	}
@@ -40,7 +40,7 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 	}
 	if len(unsaid) > 0 {
 		// What was to be written is written. That a place stays taken until it expires is not worth writing it again.
-		_ = l.book.KeepLeases(ctx, unsaid)
+		_ = l.Book.KeepLeases(ctx, unsaid)
 	}
 	return nil
 }
@@ -48,11 +48,11 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 // PruneLeases drops the places that expired before a moment, wherever they were given out, and says how many. No decision depends
 // on it.
 func (l *Leases) PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error) {
-	dropped, err := l.book.PruneLeases(ctx, expiredBefore)
+	dropped, err := l.Book.PruneLeases(ctx, expiredBefore)
 	if err != nil {
 		return dropped, err
 	}
-	homes, err := l.book.LeaseHomes(ctx)
+	homes, err := l.Book.LeaseHomes(ctx)
 	if err != nil {
 		return dropped, err
 	}
@@ -73,7 +73,7 @@ func (l *Leases) PruneLeases(ctx context.Context, expiredBefore time.Time) (int6
 		if !isEpoch || !isNumber || !isList || len(d.Expired) == 0 {
 			continue
 		}
-		if _, err := l.book.ConfirmLease(ctx, &d); err != nil {
+		if _, err := l.Book.ConfirmLease(ctx, &d); err != nil {
 			return dropped, err
 		}
 		dropped += int64(len(d.Expired))

@@ -18,7 +18,7 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 	if len(places) == 0 {
 		return nil, nil
 	}
-	homes, err := l.book.LeaseHomes(ctx)
+	homes, err := l.Book.LeaseHomes(ctx)
 	if err != nil {
 		l.renewBlindly(ctx, node, places, until)
 		return nil, err
@@ -37,10 +37,10 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 	if again := r.begin(ctx, missing); len(again) > 0 {
 		r.home(r.there(ctx, again, func(part int) int64 { return r.epochs[part] }))
 	}
-	if err := l.book.KeepLeases(ctx, r.parts); err != nil {
+	if err := l.Book.KeepLeases(ctx, r.parts); err != nil {
 		return nil, err
 	}
-	lost, err := l.book.RenewLeases(ctx, node, r.here, until)
+	lost, err := l.Book.RenewLeases(ctx, node, r.here, until)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (r *renewal) begin(ctx context.Context, missing map[int][]policy.Place) (ag
 		home := store.LeaseHome{}
 		err := r.l.begin(ctx, part, 0)
 		if err == nil {
-			home, err = r.l.book.LeaseHome(ctx, part)
+			home, err = r.l.Book.LeaseHome(ctx, part)
 		}
 		switch {
 		case err != nil || !home.Redis:

@@ -42,6 +42,8 @@ import (
 // Book is the database that keeps what is decided about places.
 type Book interface {
 	policy.Leases
+	// HeldSessions is as package enforce has it.
+	HeldSessions(ctx context.Context, node string, deniedSince time.Time, each func(policy.Session) error) error
 	// RenewLeases is as [Leases.RenewLeases] has it, for places that the database gives out.
 	RenewLeases(ctx context.Context, node string, places []policy.Place, until time.Time) (lost []string, err error)
 	// WriteSessionsEnding writes what became of sessions, and returns the places that they gave up.
@@ -78,9 +80,10 @@ const (
 	tries = 4
 )
 
-// Leases gives out places over Redis, as far as Redis is well, and is exact whatever becomes of it. Its errors are the book's.
+// Leases gives out places over Redis, as far as Redis is well, and is exact whatever becomes of it. Its errors are the book's, and
+// so is all that it does not do itself.
 type Leases struct {
-	book      Book
+	Book
 	away      time.Duration
 	server    *server
 	metrics   *Metrics
@@ -101,7 +104,7 @@ func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Lease
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Leases{book: book, away: o.Away, metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
+	l := &Leases{Book: book, away: o.Away, metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
 	o.Metrics.watch(l.server)
 	return l
 }
@@ -123,7 +126,7 @@ func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int
 		if d, by = l.decide(ctx, part, lease, limit, onLimit); by != placed {
 			break
 		}
-		home, err := l.book.ConfirmLease(ctx, d)
+		home, err := l.Book.ConfirmLease(ctx, d)
 		if err != nil {
 			return false, nil, err
 		}
@@ -142,7 +145,7 @@ func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int
 		}
 	}
 	l.metrics.placed(by)
-	return l.book.AcquireLease(ctx, lease, limit, onLimit)
+	return l.Book.AcquireLease(ctx, lease, limit, onLimit)
 }
 
 // decide has Redis decide about a place. Where it cannot, the answer says why, and the database is to.
@@ -201,7 +204,7 @@ func (l *Leases) begin(ctx context.Context, part int, known int64) error {
 		if is != 0 && is != known {
 			return nil, nil // another has begun meanwhile
 		}
-		epoch, held, lent, err := l.book.LendLeases(ctx, part, is, l.away)
+		epoch, held, lent, err := l.Book.LendLeases(ctx, part, is, l.away)
 		if err != nil {
 			return nil, err
 		}
@@ -223,7 +226,7 @@ func (l *Leases) begin(ctx context.Context, part int, known int64) error {
 // CountLeases implements policy.Leases.
 func (l *Leases) CountLeases(ctx context.Context, user, plan, exceptNode, exceptSession string, at time.Time) (int, error) {
 	part := store.LeasePart(user)
-	home, err := l.book.LeaseHome(ctx, part)
+	home, err := l.Book.LeaseHome(ctx, part)
 	if err != nil {
 		return 0, err
 	}
@@ -233,7 +236,7 @@ func (l *Leases) CountLeases(ctx context.Context, user, plan, exceptNode, except
 			return int(n), nil
 		}
 	}
-	return l.book.CountLeases(ctx, user, plan, exceptNode, exceptSession, at)
+	return l.Book.CountLeases(ctx, user, plan, exceptNode, exceptSession, at)
 }
 
 // run runs a script on a part.

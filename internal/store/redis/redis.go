@@ -1,11 +1,11 @@
-// Package redis has replicas share what they read, and tell each other that something changed. Both only save time:
-// whatever becomes of Redis, what is answered is right, and no call here fails because of it.
+// Package redis has replicas share what they read, give out places together, and tell each other that something changed. All of it
+// only saves time: whatever becomes of Redis, what is answered is right, and no call here fails because of it.
 //
 //   - [Facts] is a level between store/cache, in each process, and the database: facts that one replica read are found
 //     by the others. How a value is known to be right is told in history.go.
 //   - [Hint] says to all replicas that the change feed grew, so that they look at once instead of at their next turn.
-//
-// Leases and previews are not here: they must be exact, and are the database's.
+//   - [Leases] gives out the places under plans' limits, and spares the database their renewals. How that is exact is told in
+//     leases.go.
 //
 // Redis is trusted as the database is: whoever can write to it can make up facts. No credential is stored in it, only
 // the SHA-256 under which the database has it; else what it holds are facts: a user's id, entitlements, holds, usage.
