@@ -2,8 +2,12 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"authhook/client"
+	"authhook/internal/credential"
+	"authhook/internal/mist"
 	"authhook/internal/store/storetest"
 )
 
@@ -57,6 +63,54 @@ func TestServicesOverOneRedis(t *testing.T) {
 	require.Eventually(t, func() bool { return !allowed(two) }, 10*time.Second, 5*time.Millisecond, "and at the other")
 	assert.Zero(t, one.stop(), one.log.String())
 	assert.Zero(t, two.stop(), two.log.String())
+}
+
+// Two services over one PostgreSQL and one Redis give out the places of a plan together: of many devices at both as many are let in
+// as it permits, and the next one once an earlier is gone.
+func TestServicesGiveOutPlacesOverRedis(t *testing.T) {
+	args := []string{"--database-url", storetest.PostgresSchema(t), "--redis-url", testRedis(t), "--admin-token", adminToken,
+		"--catalog", write(t, "catalog.yaml", replicasCatalog)}
+	services := []*served{serveForTest(t, args...), serveForTest(t, args...)}
+	key := services[0].member(t, "anna")
+	_, err := services[0].api(t, adminToken).AddEntitlementWithResponse(t.Context(), "anna", client.EntitlementRequest{Plan: "first"})
+	require.NoError(t, err)
+	for _, s := range services { // Redis is asked once a probe has found it
+		tries := 0
+		require.Eventually(t, func() bool {
+			tries++
+			s.ask(t, "USER_NEW", fmt.Sprint("stranger ", tries), recordedWithKey(t, "live+fight", credential.NewKey()))
+			return s.counted(t, "authhook_redis_open") == "0"
+		}, 30*time.Second, 10*time.Millisecond)
+	}
+
+	device := func(i int) string {
+		lines := strings.Split(recordedWithKey(t, "live+fight", key), "\n")
+		address := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+		lines[1] = address.String()
+		lines[5] = mist.SessionID(mist.DefaultSessionMode, lines[0], address, key, lines[3])
+		return strings.Join(lines, "\n")
+	}
+	var in atomic.Int64
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if services[i%2].ask(t, "USER_NEW", fmt.Sprint("device ", i), device(i)) == "true" {
+				in.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	assert.EqualValues(t, 1, in.Load(), "the plan permits one")
+	decided := 0
+	for _, s := range services {
+		n, err := strconv.Atoi(s.counted(t, `authhook_redis_places_total{by="redis"}`))
+		require.NoError(t, err)
+		decided += n
+	}
+	assert.NotZero(t, decided, "by way of Redis")
+	for _, s := range services {
+		assert.Zero(t, s.stop(), s.log.String())
+	}
 }
 
 // A Redis that is not there changes no answer, and nothing waits for it.

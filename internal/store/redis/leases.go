@@ -94,7 +94,7 @@ type Leases struct {
 	homes atomic.Pointer[[]store.LeaseHome]
 }
 
-// NewLeases gives out the places of a book over a Redis. [Leases.Close] ends it; the client is the caller's to close afterwards.
+// NewLeases gives out the places of a book over a Redis, which it looks for at once, aside. [Leases.Close] ends it; the client is the caller's to close afterwards.
 func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Leases {
 	orElse(&o.Timeout, defaultTimeout)
 	orElse(&o.Away, 10*time.Second)
@@ -106,6 +106,10 @@ func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Lease
 	}
 	l := &Leases{Book: book, away: o.Away, metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
 	o.Metrics.watch(l.server)
+	// Looked for at once: the first who want a place would bring its part home otherwise.
+	if _, probe := l.server.breaker.allow(); probe {
+		l.server.probeAside()
+	}
 	return l
 }
 
