@@ -8,7 +8,7 @@ import (
 )
 
 // maxRenewed is how many places are renewed in one call.
-const maxRenewed = 1000
+const maxRenewed = 10_000
 
 // unheardAfter is how long a session runs at most without a word of it, on a node whose list cannot be read: 12 h.
 const unheardAfter = 12 * time.Hour

@@ -30,6 +30,9 @@ type LeaseHome struct {
 	Moved time.Time
 }
 
+// Has says whether a decision was made where the part's places are given out.
+func (h *LeaseHome) Has(d *LeaseDecision) bool { return h.Redis && h.Epoch == d.Epoch }
+
 // HeldLease is a place that is held. Its At is when its session asked for it last.
 type HeldLease struct {
 	policy.Lease
@@ -46,7 +49,14 @@ type LeaseDecision struct {
 	// Granted: Lease is held from now on, and Kicked are not. Else it was refused.
 	Granted bool
 	Lease   HeldLease
-	Kicked  []HeldLease
+	// Kicked are also those whom earlier decisions kicked, on which this one rests: they may not be kept yet.
+	Kicked []KickedLease
 	// Expired are those that were found to be held by nobody any more.
 	Expired []HeldLease
+}
+
+// KickedLease is a place that was taken away, by the decision of that number.
+type KickedLease struct {
+	Node, Session string
+	By            int64
 }

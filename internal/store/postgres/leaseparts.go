@@ -12,17 +12,19 @@ import (
 
 // Where the places of a part are given out is a row of lease_parts. Whoever gives out a place here, or keeps one that was
 // given out in Redis, holds that row against those who would move the part: so no place is given out in two homes, and what
-// was decided in an epoch that is over is not taken.
+// was decided in an epoch that is over is not taken. The row is the first that anybody takes.
 const (
+	// Whoever gives out places here goes before or after whoever moves the part, and before or after who keeps what was given out
+	// in Redis. A statement of its own: those that follow see what became of the part meanwhile.
+	sqlTakeParts = `SELECT 1 FROM lease_parts WHERE part = ANY($1::int[]) ORDER BY part FOR UPDATE`
+
 	// Parts come home: $1 which, $2 now, $3 until when their places stand at least, whose renewals are not known here. Rows are
 	// taken in the order in which everyone takes them.
 	sqlKeepParts = `
-WITH theirs AS (
-    SELECT part FROM lease_parts WHERE part = ANY($1::int[]) AND redis ORDER BY part FOR UPDATE
-), kept AS (
-    UPDATE lease_parts AS p SET epoch = epoch + 1, redis = false, moved_at = $2
-    FROM theirs WHERE p.part = theirs.part
-    RETURNING p.part
+WITH kept AS (
+    UPDATE lease_parts SET epoch = epoch + 1, redis = false, moved_at = $2
+    WHERE part = ANY($1::int[]) AND redis
+    RETURNING part
 ), held AS (
     SELECT l.node, l.session FROM leases AS l
     WHERE l.part IN (SELECT part FROM kept) AND l.until_at < $3 AND l.until_at > '-infinity'
@@ -37,12 +39,13 @@ FROM held WHERE l.node = held.node AND l.session = held.session`
 	sqlPart  = `SELECT part, epoch, redis, moved_at FROM lease_parts WHERE part = $1`
 	sqlParts = `SELECT part, epoch, redis, moved_at FROM lease_parts ORDER BY part`
 
-	// A part goes to Redis, or a new epoch of it begins there: $1 which, $2 before when it must have come home, $3 an epoch that it
-	// must be later than. How much later is random: a database that was restored, or another one that uses the same Redis, does
-	// not come by the same number.
+	sqlTakePart = `SELECT part, epoch, redis, moved_at FROM lease_parts WHERE part = $1 FOR UPDATE`
+
+	// A part goes to Redis, or a new epoch of it begins there: $1 which, $2 an epoch that it must be later than. How much later is
+	// random: a database that was restored, or another one that uses the same Redis, does not come by the same number.
 	sqlLendPart = `
-UPDATE lease_parts SET epoch = greatest(epoch, $3) + 1 + floor(random() * 1000000)::bigint, redis = true
-WHERE part = $1 AND (redis OR moved_at IS NULL OR moved_at <= $2)
+UPDATE lease_parts SET epoch = greatest(epoch, $2) + 1 + floor(random() * 1000000)::bigint, redis = true
+WHERE part = $1
 RETURNING epoch`
 
 	sqlLentLeases = `
@@ -66,35 +69,44 @@ USING unnest($4::text[], $5::text[]) AS gone (node, session)
 WHERE l.node = gone.node AND l.session = gone.session AND l.part = $1 AND (l.epoch, l.number) < ($2, $3) AND ` + sqlInEpoch + `
 `
 
-	// Those that were kicked are marked, and not dropped: what gave them their place may be confirmed after this. $6 user, $7 plan,
-	// $8 now.
-	sqlMarkKicked = `
-INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at, part, epoch, number)
-SELECT gone.node, gone.session, $6, $7, $8, 0, $8, '-infinity', $1, $2, $3
-FROM unnest($4::text[], $5::text[]) AS gone (node, session)
-WHERE ` + sqlInEpoch + `
-ON CONFLICT (node, session) DO UPDATE SET until_at = '-infinity', epoch = $2, number = $3
-WHERE (l.epoch, l.number) < ($2, $3)`
-
-	// $4 node, $5 session, $6 user, $7 plan, $8 acquired, $9 seq, $10 asked, $11 until.
+	// $4 node, $5 session, $6 user, $7 plan, $8 acquired, $9 seq, $10 asked, $11 until. What a later decision says of it stands.
 	sqlKeepGranted = `
 INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at, part, epoch, number)
 SELECT $4, $5, $6, $7, $8, $9, $10, $11, $1, $2, $3
 WHERE ` + sqlInEpoch + `
 ON CONFLICT (node, session) DO UPDATE
 SET user_id = $6, plan = $7, acquired_at = $8, seq = $9, asked_at = $10, until_at = $11, part = $1, epoch = $2, number = $3
-WHERE (l.epoch, l.number) < ($2, $3)`
+WHERE (l.epoch, l.number) < ($2, $3)
+RETURNING true`
 
-	// $3 now, $4 subjects, $5 [store.ChangeSession]. From here to the commit every writer of facts waits.
-	sqlTellKicked = `
-WITH counter AS (
-    UPDATE change_counter SET number = number + cardinality($4::text[])
-    WHERE ` + sqlInEpoch + `
-    RETURNING number - cardinality($4::text[]) AS before
+	// Whether a place was given and then decided about again, and that was kept before: taken away, most likely.
+	sqlWasGiven = `
+SELECT true FROM leases WHERE node = $4 AND session = $5 AND part = $1 AND epoch = $2 AND number > $3`
+
+	// Those that were kicked are marked, and not dropped: what gave one its place may want to be kept after this. Each is told of
+	// once, by whichever decision is kept first of those that know it. $6 nodes, $7 sessions, $8 the numbers of the decisions that
+	// kicked them, $9 user, $10 plan, $11 now, $12 [store.ChangeSession]. From here to the commit every writer of facts waits,
+	// where anybody is told of.
+	sqlKick = `
+WITH gone AS (
+    SELECT * FROM unnest($6::text[], $7::text[], $8::bigint[]) WITH ORDINALITY AS gone (node, session, by, ord)
+    WHERE EXISTS (SELECT FROM leases WHERE node = $4 AND session = $5 AND part = $1 AND epoch = $2 AND number = $3)
+), kicked AS (
+    INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at, part, epoch, number)
+    SELECT node, session, $9, $10, $11, 0, $11, '-infinity', $1, $2, by FROM gone
+    ON CONFLICT (node, session) DO UPDATE SET until_at = '-infinity', epoch = excluded.epoch, number = excluded.number
+    WHERE (l.epoch, l.number) < (excluded.epoch, excluded.number)
+    RETURNING l.node, l.session
+), counter AS (
+    UPDATE change_counter SET number = number + (SELECT count(*) FROM kicked)
+    WHERE EXISTS (SELECT FROM kicked)
+    RETURNING number - (SELECT count(*) FROM kicked) AS before
+), told AS (
+    INSERT INTO changes (number, at, kind, subject)
+    SELECT counter.before + row_number() OVER (ORDER BY ord), $11, $12, session || ' ' || node
+    FROM counter, kicked JOIN gone USING (node, session)
 )
-INSERT INTO changes (number, at, kind, subject)
-SELECT counter.before + new.ord, $3, $5, new.subject
-FROM counter, unnest($4::text[]) WITH ORDINALITY AS new (subject, ord)`
+SELECT node, session FROM kicked JOIN gone USING (node, session) ORDER BY ord`
 )
 
 // KeepLeases has the places of parts given out here from now on. Those that stand may have been renewed in Redis: they stand for
@@ -104,84 +116,126 @@ func (s *Store) KeepLeases(ctx context.Context, parts []int) error {
 		return nil
 	}
 	return s.read(ctx, "bring places under plans' limits home", func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, sqlKeepParts, parts, s.Now(), s.Now().Add(store.LeaseGrace))
-		return err
+		var b pgx.Batch
+		s.keepParts(&b, parts...)
+		return s.pool.SendBatch(ctx, &b).Close()
 	})
 }
 
-// LendLeases has the places of a part given out in Redis from now on, in an epoch later than those that were and than another that
-// is known, and returns the places that stand: for [store.LeaseGrace] more, at least. Lent is false where the part came home less
-// than away ago: then it stays.
-func (s *Store) LendLeases(ctx context.Context, part int, after int64, away time.Duration) (epoch int64, held []store.HeldLease, lent bool, err error) {
+// keepParts has parts come home, before what follows in a batch.
+func (s *Store) keepParts(b *pgx.Batch, parts ...int) {
+	now := s.Now()
+	b.Queue(sqlTakeParts, parts)
+	b.Queue(sqlKeepParts, parts, now, now.Add(store.LeaseGrace))
+}
+
+// LendLeases has the places of a part given out in Redis from now on, in a new epoch, unless they are: is says which epoch is
+// there (0: none), and begin begins the new one there with the places that stand, for [store.LeaseGrace] more at least. Both are
+// called within the transaction: whoever wants the part waits, and finds it lent. Lent is false where the part came home less than
+// away ago: then it stays.
+func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is func(context.Context) (int64, error),
+	begin func(context.Context, int64, []store.HeldLease) error) (lent bool, err error) {
 	err = s.write(ctx, "lend the places of a part", func(ctx context.Context, tx pgx.Tx) error {
-		epoch, held, lent = 0, nil, false
+		lent = false
+		var home store.LeaseHome
+		if err := scanHome(tx.QueryRow(ctx, sqlTakePart, part), &home); err != nil {
+			return err
+		}
+		there, err := is(ctx)
+		if err != nil {
+			return err
+		}
+		if lent = home.Redis && there == home.Epoch; lent {
+			return nil
+		}
 		now := s.Now()
-		var b batch
-		b.queue(sqlLendPart, []any{part, now.Add(-away), after}, func(rows pgx.Rows) (err error) {
-			_, err = pgx.ForEachRow(rows, []any{&epoch}, func() error { lent = true; return nil })
+		if !home.Redis && !home.Moved.IsZero() && now.Sub(home.Moved) < away {
+			return nil
+		}
+		var epoch int64
+		if err := tx.QueryRow(ctx, sqlLendPart, part, there).Scan(&epoch); err != nil {
 			return err
-		})
-		// A statement of its own: it sees what those did whom the first one waited for.
-		b.queue(sqlLentLeases, []any{part, now.Add(store.LeaseGrace)}, func(rows pgx.Rows) error {
-			var l store.HeldLease
-			_, err := pgx.ForEachRow(rows, []any{&l.User, &l.Plan, &l.Node, &l.Session, &l.Acquired, &l.Seq, &l.At, &l.Until}, func() error {
-				held = append(held, l)
-				return nil
-			})
+		}
+		rows, err := tx.Query(ctx, sqlLentLeases, part, now.Add(store.LeaseGrace))
+		if err != nil {
 			return err
+		}
+		held, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l store.HeldLease, err error) {
+			return l, row.Scan(&l.User, &l.Plan, &l.Node, &l.Session, &l.Acquired, &l.Seq, &l.At, &l.Until)
 		})
-		return b.send(ctx, tx)
+		if err != nil {
+			return err
+		}
+		lent = true
+		return begin(ctx, epoch, held)
 	})
-	if err != nil || !lent {
-		return 0, nil, false, err
-	}
-	return epoch, held, true, nil
+	return lent && err == nil, err
 }
 
 // ConfirmLease keeps what was decided in Redis about a place, and says where the part's places are given out. Only where that is
-// Redis, in the decision's very epoch, was it kept, and stands. Each session that was kicked has an entry of the kind
+// Redis, in the decision's very epoch, is it kept, or where a later decision of that epoch about the same session was kept before. Kicked are those who lost their place, as far as nobody was told before, each with an entry of the kind
 // [store.ChangeSession] in the change feed, in the same transaction.
-func (s *Store) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, err error) {
+func (s *Store) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, kept bool, kicked []policy.KickedSession, err error) {
 	if !d.Granted && len(d.Expired) == 0 {
-		return s.LeaseHome(ctx, d.Part)
+		home, err = s.LeaseHome(ctx, d.Part)
+		return home, home.Has(d), nil, err
 	}
 	// Not repeated where it may have happened: who was kicked is told once.
 	err = s.try(ctx, "keep a place under a plan's limit", callTimeout, len(d.Kicked) == 0, func(ctx context.Context) error {
+		kept, kicked = false, nil
 		var b pgx.Batch
 		b.Queue(sqlHoldPart, d.Part).QueryRow(func(row pgx.Row) error { return scanHome(row, &home) })
-		expired, kicked := newLeaseList(d.Expired), newLeaseList(d.Kicked)
+		b.Queue(sqlLockLeases, leaseLock(d.Lease.User, d.Lease.Plan))
 		named := newLeaseList(d.Expired)
-		named.add(d.Kicked...)
-		if d.Granted {
-			named.add(d.Lease)
+		for _, k := range d.Kicked {
+			named.add(k.Node, k.Session)
 		}
+		named.add(d.Lease.Node, d.Lease.Session)
 		b.Queue(sqlHoldNamed, named.nodes, named.sessions)
 		if len(d.Expired) > 0 {
+			expired := newLeaseList(d.Expired)
 			b.Queue(sqlDropInEpoch, d.Part, d.Epoch, d.Number, expired.nodes, expired.sessions)
 		}
-		l := &d.Lease
-		if len(d.Kicked) > 0 {
-			b.Queue(sqlMarkKicked, d.Part, d.Epoch, d.Number, kicked.nodes, kicked.sessions, l.User, l.Plan, s.Now())
-		}
 		if d.Granted {
-			b.Queue(sqlKeepGranted, d.Part, d.Epoch, d.Number, l.Node, l.Session, l.User, l.Plan, l.Acquired, l.Seq, l.At, l.Until)
-		}
-		if len(d.Kicked) > 0 {
-			var subjects []string
-			for _, k := range d.Kicked {
-				subjects = append(subjects, store.SessionSubject(k.Node, k.Session))
-			}
-			b.Queue(sqlTellKicked, d.Part, d.Epoch, s.Now(), subjects, string(store.ChangeSession))
+			confirmGranted(&b, d, s.Now(), &kept, &kicked)
 		}
 		return s.pool.SendBatch(ctx, &b).Close()
 	})
 	if err != nil {
-		return store.LeaseHome{}, err
+		return store.LeaseHome{}, false, nil, err
 	}
-	if len(d.Kicked) > 0 {
+	if len(kicked) > 0 {
 		s.notify(ctx)
 	}
-	return home, nil
+	return home, kept || !d.Granted && home.Has(d), kicked, nil
+}
+
+// confirmGranted keeps a place that was given, and takes it from those who made room for it.
+func confirmGranted(b *pgx.Batch, d *store.LeaseDecision, now time.Time, kept *bool, kicked *[]policy.KickedSession) {
+	l := &d.Lease
+	isKept := func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{kept}, func() error { return nil })
+		return err
+	}
+	b.Queue(sqlKeepGranted, d.Part, d.Epoch, d.Number, l.Node, l.Session, l.User, l.Plan, l.Acquired, l.Seq, l.At, l.Until).Query(isKept)
+	b.Queue(sqlWasGiven, d.Part, d.Epoch, d.Number, l.Node, l.Session).Query(isKept)
+	if len(d.Kicked) == 0 {
+		return
+	}
+	var nodes, sessions []string
+	var by []int64
+	for _, k := range d.Kicked {
+		nodes, sessions, by = append(nodes, k.Node), append(sessions, k.Session), append(by, k.By)
+	}
+	b.Queue(sqlKick, d.Part, d.Epoch, d.Number, l.Node, l.Session, nodes, sessions, by, l.User, l.Plan, now, string(store.ChangeSession)).
+		Query(func(rows pgx.Rows) error {
+			var k policy.KickedSession
+			_, err := pgx.ForEachRow(rows, []any{&k.Node, &k.Session}, func() error {
+				*kicked = append(*kicked, k)
+				return nil
+			})
+			return err
+		})
 }
 
 // LeaseHome says where the places of a part are given out.
@@ -220,14 +274,14 @@ func scanHome(row pgx.Row, home *store.LeaseHome) error {
 type leaseList struct{ nodes, sessions []string }
 
 func newLeaseList(leases []store.HeldLease) (l leaseList) {
-	l.add(leases...)
+	for i := range leases {
+		l.add(leases[i].Node, leases[i].Session)
+	}
 	return l
 }
 
-func (l *leaseList) add(leases ...store.HeldLease) {
-	for i := range leases {
-		l.nodes, l.sessions = append(l.nodes, leases[i].Node), append(l.sessions, leases[i].Session)
-	}
+func (l *leaseList) add(node, session string) {
+	l.nodes, l.sessions = append(l.nodes, node), append(l.sessions, session)
 }
 
 // endedLeases reads the places that were given up.

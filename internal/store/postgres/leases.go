@@ -142,8 +142,7 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 		granted, kicked = false, nil
 		part := store.LeasePart(l.User)
 		var b pgx.Batch
-		b.Queue(sqlKeepParts, []int{part}, s.Now(), s.Now().Add(store.LeaseGrace))
-		b.Queue(sqlHoldPart, part)
+		s.keepParts(&b, part)
 		b.Queue(sqlLockLeases, leaseLock(l.User, l.Plan))
 		b.Queue(sqlHoldLeases, l.User, l.Plan)
 		sql, args := sqlAcquireLease, []any{l.User, l.Plan, l.Node, l.Session, l.At, l.Until, limit, part}
@@ -170,6 +169,9 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 	}
 	return granted, kicked, nil
 }
+
+// maxRenewed is how many places one statement renews: it holds them against whoever wants one.
+const maxRenewed = 1000
 
 // leaseLock is the number of the advisory lock for a user and a plan. Where two have the same one, they wait for each
 // other without need.
@@ -199,16 +201,17 @@ func (s *Store) RenewLeases(ctx context.Context, node string, places []policy.Pl
 	// One that no lease can be of must not fail the others.
 	storable := slices.DeleteFunc(slices.Clone(sessions), func(s string) bool { return !store.Storable(s) })
 	var gone []string
-	err := s.read(ctx, "renew places under plans' limits", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlRenewLeases, node, storable, until)
-		if err != nil {
+	for part := range slices.Chunk(storable, maxRenewed) {
+		err := s.read(ctx, "renew places under plans' limits", func(ctx context.Context) error {
+			lost, err := column[string](s.pool.Query(ctx, sqlRenewLeases, node, part, until))
+			if err == nil {
+				gone = append(gone, lost...)
+			}
 			return err
+		})
+		if err != nil {
+			return nil, err
 		}
-		gone, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	if err != nil {
-		return nil, err
 	}
 	if len(gone) == 0 && len(storable) == len(sessions) {
 		return nil, nil

@@ -14,7 +14,7 @@ import (
 // WriteSessions writes what became of sessions to the book. The places that they gave up are free in Redis too, right after:
 // where that cannot be said there, their parts come home.
 func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) error {
-	ended, err := l.Book.WriteSessionsEnding(ctx, sessions)
+	ended, err := l.WriteSessionsEnding(ctx, sessions)
 	if err != nil || len(ended) == 0 {
 		return err
 	}
@@ -26,7 +26,7 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 	pipeline := l.server.client.Pipeline()
 	asked := make(map[int]*goredis.Cmd, len(byPart))
 	for part, args := range byPart {
-		asked[part] = pipeline.Eval(ctx, luaEnd, []string{leaseKey(part)}, args...)
+		asked[part] = endScript.Eval(ctx, pipeline, []string{leaseKey(part)}, args...)
 	}
 	_ = l.server.callWithin(ctx, beginTimeout, func(ctx context.Context) error { // each says it for its own part
 		_, err := pipeline.Exec(ctx)
@@ -40,7 +40,7 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 	}
 	if len(unsaid) > 0 {
 		// What was to be written is written. That a place stays taken until it expires is not worth writing it again.
-		_ = l.Book.KeepLeases(ctx, unsaid)
+		_ = l.KeepLeases(ctx, unsaid)
 	}
 	return nil
 }
@@ -52,7 +52,7 @@ func (l *Leases) PruneLeases(ctx context.Context, expiredBefore time.Time) (int6
 	if err != nil {
 		return dropped, err
 	}
-	homes, err := l.Book.LeaseHomes(ctx)
+	homes, err := l.LeaseHomes(ctx)
 	if err != nil {
 		return dropped, err
 	}
@@ -60,7 +60,7 @@ func (l *Leases) PruneLeases(ctx context.Context, expiredBefore time.Time) (int6
 		if !home.Redis {
 			continue
 		}
-		reply, err := l.run(ctx, beginTimeout, luaExpired, home.Part, expiredBefore.UnixMicro())
+		reply, err := l.run(ctx, beginTimeout, expiredScript, home.Part, expiredBefore.UnixMicro())
 		r, _ := reply.([]any)
 		if err != nil || len(r) != 3 {
 			continue // the next time
@@ -73,7 +73,7 @@ func (l *Leases) PruneLeases(ctx context.Context, expiredBefore time.Time) (int6
 		if !isEpoch || !isNumber || !isList || len(d.Expired) == 0 {
 			continue
 		}
-		if _, err := l.Book.ConfirmLease(ctx, &d); err != nil {
+		if _, _, _, err := l.ConfirmLease(ctx, &d); err != nil {
 			return dropped, err
 		}
 		dropped += int64(len(d.Expired))

@@ -18,7 +18,7 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 	if len(places) == 0 {
 		return nil, nil
 	}
-	homes, err := l.Book.LeaseHomes(ctx)
+	homes, err := l.LeaseHomes(ctx)
 	if err != nil {
 		l.renewBlindly(ctx, node, places, until)
 		return nil, err
@@ -37,7 +37,7 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 	if again := r.begin(ctx, missing); len(again) > 0 {
 		r.home(r.there(ctx, again, func(part int) int64 { return r.epochs[part] }))
 	}
-	if err := l.Book.KeepLeases(ctx, r.parts); err != nil {
+	if err := l.KeepLeases(ctx, r.parts); err != nil {
 		return nil, err
 	}
 	lost, err := l.Book.RenewLeases(ctx, node, r.here, until)
@@ -95,7 +95,7 @@ func (r *renewal) there(ctx context.Context, byPart map[int][]policy.Place, epoc
 		for _, p := range places {
 			args = append(args, leaseField(p.User), r.node, p.Session)
 		}
-		asked[part] = pipeline.Eval(ctx, luaRenew, []string{leaseKey(part)}, args...)
+		asked[part] = renewScript.Eval(ctx, pipeline, []string{leaseKey(part)}, args...)
 	}
 	_ = r.l.server.callWithin(ctx, beginTimeout, func(ctx context.Context) error { // each says it for its own part
 		_, err := pipeline.Exec(ctx)
@@ -124,15 +124,14 @@ func (r *renewal) there(ctx context.Context, byPart map[int][]policy.Place, epoc
 func (r *renewal) begin(ctx context.Context, missing map[int][]policy.Place) (again map[int][]policy.Place) {
 	again, r.epochs = map[int][]policy.Place{}, map[int]int64{}
 	for part, places := range missing {
-		home := store.LeaseHome{}
-		err := r.l.begin(ctx, part, 0)
+		var home store.LeaseHome
+		err := r.l.begin(ctx, part)
 		if err == nil {
-			home, err = r.l.Book.LeaseHome(ctx, part)
+			home, err = r.l.LeaseHome(ctx, part)
 		}
-		switch {
-		case err != nil || !home.Redis:
+		if err != nil || !home.Redis {
 			r.home(map[int][]policy.Place{part: places})
-		default:
+		} else {
 			again[part], r.epochs[part] = places, home.Epoch
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -51,13 +52,15 @@ type Book interface {
 	// PruneLeases drops the places that expired before a moment, of the parts that the database gives out.
 	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
 
-	// ConfirmLease keeps a decision, if the part's home is Redis in the decision's epoch, and says what its home is.
-	ConfirmLease(ctx context.Context, d *store.LeaseDecision) (store.LeaseHome, error)
+	// ConfirmLease keeps a decision, if the part's home is Redis in the decision's epoch, and says what its home is, and who is known
+	// by it to have lost a place. Where it was not kept, nothing happened.
+	ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, kept bool, kicked []policy.KickedSession, err error)
 	LeaseHome(ctx context.Context, part int) (store.LeaseHome, error)
 	LeaseHomes(ctx context.Context) ([]store.LeaseHome, error)
-	// LendLeases begins an epoch in Redis, later than a known one, with the places it returns, unless the part came home less
-	// than away ago; KeepLeases begins one in the database, where it has not.
-	LendLeases(ctx context.Context, part int, after int64, away time.Duration) (epoch int64, held []store.HeldLease, lent bool, err error)
+	// LendLeases begins an epoch in Redis, later than those that were, unless the one that is there is in force, or the part came
+	// home less than away ago. KeepLeases begins one in the database, where it has not.
+	LendLeases(ctx context.Context, part int, away time.Duration, is func(context.Context) (int64, error),
+		begin func(context.Context, int64, []store.HeldLease) error) (lent bool, err error)
 	KeepLeases(ctx context.Context, parts []int) error
 }
 
@@ -130,20 +133,17 @@ func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int
 		if d, by = l.decide(ctx, part, lease, limit, onLimit); by != placed {
 			break
 		}
-		home, err := l.Book.ConfirmLease(ctx, d)
+		home, kept, kicked, err := l.ConfirmLease(ctx, d)
 		if err != nil {
 			return false, nil, err
 		}
-		if home.Redis && home.Epoch == d.Epoch {
+		if kept {
 			l.metrics.placed(placed)
-			var kicked []policy.KickedSession
-			for _, k := range d.Kicked {
-				kicked = append(kicked, policy.KickedSession{Node: k.Node, Session: k.Session})
-			}
 			return d.Granted, kicked, nil
 		}
 		l.metrics.placed(void)
-		if l.learn(home); home.Redis && l.begin(ctx, part, d.Epoch) != nil {
+		l.learn(home)
+		if home.Redis && l.begin(ctx, part) != nil {
 			by = unanswered
 			break
 		}
@@ -162,7 +162,7 @@ func (l *Leases) decide(ctx context.Context, part int, lease policy.Lease, limit
 		if l.stays(part) {
 			return nil, atDatabase
 		}
-		reply, err := l.run(ctx, l.server.timeout, luaAcquire, part, leaseField(lease.User), lease.Plan, lease.Node, lease.Session,
+		reply, err := l.run(ctx, l.server.timeout, acquireScript, part, leaseField(lease.User), lease.Plan, lease.Node, lease.Session,
 			lease.At.UnixMicro(), lease.Until.UnixMicro(), limit, kick)
 		if err != nil {
 			return nil, unanswered
@@ -174,7 +174,7 @@ func (l *Leases) decide(ctx context.Context, part int, lease policy.Lease, limit
 		case d.Epoch != 0:
 			return d, placed
 		}
-		if err := l.begin(ctx, part, 0); err != nil {
+		if err := l.begin(ctx, part); err != nil {
 			return nil, unanswered
 		}
 	}
@@ -191,37 +191,33 @@ func (l *Leases) learn(home store.LeaseHome) {
 	}
 }
 
-// begin begins a new epoch of a part in Redis, unless another is there than the one that is known to be over (0: none): once for
-// all who want it.
-func (l *Leases) begin(ctx context.Context, part int, known int64) error {
+// begin begins a new epoch of a part in Redis, unless the one that is there is in force: once for all who want it.
+func (l *Leases) begin(ctx context.Context, part int) error {
 	_, err, _ := l.beginning.Do(strconv.Itoa(part), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
 		defer cancel()
-		reply, err := l.run(ctx, l.server.timeout, luaEpoch, part)
-		if err != nil {
-			return nil, err
-		}
-		is, ok := reply.(int64)
-		if !ok {
-			return nil, errReply
-		}
-		if is != 0 && is != known {
-			return nil, nil // another has begun meanwhile
-		}
-		epoch, held, lent, err := l.Book.LendLeases(ctx, part, is, l.away)
-		if err != nil {
-			return nil, err
-		}
-		if !lent {
+		lent, err := l.LendLeases(ctx, part, l.away, func(ctx context.Context) (int64, error) {
+			reply, err := l.run(ctx, l.server.timeout, epochScript, part)
+			if err != nil {
+				return 0, err
+			}
+			epoch, ok := reply.(int64)
+			if !ok {
+				return 0, errReply
+			}
+			return epoch, nil
+		}, func(ctx context.Context, epoch int64, held []store.HeldLease) error {
+			args := []any{epoch}
+			for _, h := range held { // ordered by user
+				args = append(args, leaseField(h.User), h.Plan, h.Node, h.Session, h.Acquired.UnixMicro(), h.Seq, h.At.UnixMicro(), h.Until.UnixMicro())
+			}
+			l.metrics.placed(begun)
+			_, err := l.run(ctx, beginTimeout, beginScript, part, args...)
+			return err
+		})
+		if err == nil && !lent {
 			l.learn(store.LeaseHome{Part: part})
-			return nil, nil
 		}
-		l.metrics.placed(begun)
-		args := []any{epoch}
-		for _, h := range held { // ordered by user
-			args = append(args, leaseField(h.User), h.Plan, h.Node, h.Session, h.Acquired.UnixMicro(), h.Seq, h.At.UnixMicro(), h.Until.UnixMicro())
-		}
-		_, err = l.run(ctx, beginTimeout, luaBegin, part, args...)
 		return nil, err
 	})
 	return err
@@ -230,12 +226,12 @@ func (l *Leases) begin(ctx context.Context, part int, known int64) error {
 // CountLeases implements policy.Leases.
 func (l *Leases) CountLeases(ctx context.Context, user, plan, exceptNode, exceptSession string, at time.Time) (int, error) {
 	part := store.LeasePart(user)
-	home, err := l.Book.LeaseHome(ctx, part)
+	home, err := l.LeaseHome(ctx, part)
 	if err != nil {
 		return 0, err
 	}
 	if home.Redis {
-		reply, err := l.run(ctx, l.server.timeout, luaCount, part, leaseField(user), plan, exceptNode, exceptSession, at.UnixMicro())
+		reply, err := l.run(ctx, l.server.timeout, countScript, part, leaseField(user), plan, exceptNode, exceptSession, at.UnixMicro())
 		if e, n, ok := pair[int64](reply); err == nil && ok && e == home.Epoch {
 			return int(n), nil
 		}
@@ -244,9 +240,9 @@ func (l *Leases) CountLeases(ctx context.Context, user, plan, exceptNode, except
 }
 
 // run runs a script on a part.
-func (l *Leases) run(ctx context.Context, timeout time.Duration, script string, part int, args ...any) (reply any, err error) {
+func (l *Leases) run(ctx context.Context, timeout time.Duration, script *goredis.Script, part int, args ...any) (reply any, err error) {
 	err = l.server.callWithin(ctx, timeout, func(ctx context.Context) (err error) {
-		reply, err = l.server.client.Eval(ctx, script, []string{leaseKey(part)}, args...).Result()
+		reply, err = script.Run(ctx, l.server.client, []string{leaseKey(part)}, args...).Result()
 		return err
 	})
 	return reply, err
@@ -266,7 +262,7 @@ func leaseField(user string) string {
 // errReply: Redis answered what no script of this version does.
 var errReply = errors.New("redis answered in no form that is known")
 
-// readDecision reads what luaAcquire answered.
+// readDecision reads what acquireScript answered.
 func readDecision(reply any, part int, asked policy.Lease) (*store.LeaseDecision, error) {
 	d := &store.LeaseDecision{Part: part, Lease: store.HeldLease{Lease: asked}}
 	r, _ := reply.([]any)
@@ -287,12 +283,30 @@ func readDecision(reply any, part int, asked policy.Lease) (*store.LeaseDecision
 	d.Epoch, d.Number, d.Granted, d.Lease.Seq = numbers[0], numbers[1], numbers[2] == 1, numbers[4]
 	d.Lease.Acquired = time.UnixMicro(numbers[3]).UTC()
 	var okKicked, okExpired bool
-	d.Kicked, okKicked = readSessions(r[5])
+	d.Kicked, okKicked = readKicked(r[5])
 	d.Expired, okExpired = readSessions(r[6])
 	if !okKicked || !okExpired {
 		return nil, errReply
 	}
 	return d, nil
+}
+
+// readKicked reads a list of node, session, number.
+func readKicked(reply any) (kicked []store.KickedLease, ok bool) {
+	list, ok := reply.([]any)
+	if !ok || len(list)%3 != 0 {
+		return nil, false
+	}
+	for k := range slices.Chunk(list, 3) {
+		node, isNode := k[0].(string)
+		session, isSession := k[1].(string)
+		by, isNumber := k[2].(int64)
+		if !isNode || !isSession || !isNumber {
+			return nil, false
+		}
+		kicked = append(kicked, store.KickedLease{Node: node, Session: session, By: by})
+	}
+	return kicked, true
 }
 
 // readSessions reads a list of node, session.
@@ -301,9 +315,9 @@ func readSessions(reply any) (sessions []store.HeldLease, ok bool) {
 	if !ok || len(list)%2 != 0 {
 		return nil, false
 	}
-	for i := 0; i < len(list); i += 2 {
-		node, isNode := list[i].(string)
-		session, isSession := list[i+1].(string)
+	for l := range slices.Chunk(list, 2) {
+		node, isNode := l[0].(string)
+		session, isSession := l[1].(string)
 		if !isNode || !isSession {
 			return nil, false
 		}

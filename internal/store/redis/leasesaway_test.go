@@ -29,9 +29,10 @@ type crowd struct {
 	limit    int
 	number   atomic.Int64
 
-	mu   sync.Mutex
-	held map[string][]string // the sessions of a user who may reject, from before they were asked to end until after they were granted
-	most int
+	mu    sync.Mutex
+	held  map[string][]string // by user, from when they are known to be granted until they are asked to end
+	most  int
+	turns map[string]map[string]int // of users whose newest sessions push out the oldest: 1 while a session stands
 }
 
 func (c *crowd) lease(user string) policy.Lease {
@@ -83,10 +84,38 @@ func (c *crowd) renew(at *placesOver, user string) {
 	assert.Empty(c.t, lost, "nobody took it")
 }
 
+// turn has a user open a session that pushes out the oldest.
+func (c *crowd) turn(at *placesOver, user string) {
+	l := c.lease(user)
+	granted, kicked, err := at.AcquireLease(context.WithoutCancel(c.t.Context()), l, c.limit, policy.OnLimitKickOldest)
+	assert.NoError(c.t, err)
+	assert.True(c.t, granted)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.turns[user] == nil {
+		c.turns[user] = map[string]int{}
+	}
+	c.turns[user][l.Session]++
+	for _, k := range kicked {
+		c.turns[user][k.Session]--
+	}
+}
+
+// stand are the sessions of a user that were not pushed out.
+func (c *crowd) stand(user string) (sessions []string) {
+	for session, n := range c.turns[user] {
+		assert.Contains(c.t, []int{0, 1}, n, "%s was pushed out once at most", session)
+		if n == 1 {
+			sessions = append(sessions, session)
+		}
+	}
+	return sessions
+}
+
 // newCrowd makes replicas over one database, with a client of Redis each.
 func newCrowd(t *testing.T, limit int, timeout time.Duration, clients ...goredis.UniversalClient) *crowd {
 	t.Helper()
-	c := &crowd{t: t, limit: limit, held: map[string][]string{}}
+	c := &crowd{t: t, limit: limit, held: map[string][]string{}, turns: map[string]map[string]int{}}
 	url := storetest.PostgresSchema(t)
 	for _, client := range clients {
 		p := newPlaces(t, url, client, timeout)
@@ -107,11 +136,13 @@ func (c *crowd) rush(users, rounds int, does func(step int)) {
 			random := rand.New(rand.NewPCG(uint64(w), 7))
 			for range rounds {
 				at, user := c.replicas[random.IntN(len(c.replicas))], fmt.Sprint("user ", random.IntN(users))
-				switch random.IntN(8) {
+				switch random.IntN(9) {
 				case 0, 1, 2:
 					c.end(at, user)
 				case 3:
 					c.renew(at, user)
+				case 4:
+					c.turn(at, "newest "+user)
 				default:
 					c.open(at, user)
 				}
@@ -143,6 +174,11 @@ func (c *crowd) settled(users int) {
 		}
 		_, granted := c.open(c.replicas[(u+1)%len(c.replicas)], user)
 		require.False(c.t, granted)
+		stand := c.stand("newest " + user)
+		n, err := c.replicas[0].CountLeases(c.t.Context(), "newest "+user, "gold", "", "", time.Now())
+		require.NoError(c.t, err)
+		require.Len(c.t, stand, n, "every other one was told to go")
+		require.LessOrEqual(c.t, n, c.limit)
 	}
 }
 

@@ -1,5 +1,7 @@
 package redis
 
+import goredis "github.com/redis/go-redis/v9"
+
 // The places of one part are one hash under one key, so a script touches one key, whichever server of a cluster holds it; and
 // whatever Redis drops of it (a flush, an eviction), it drops whole. Its fields:
 //
@@ -9,6 +11,8 @@ package redis
 //     start, a replica that took over before the last writes reached it), so for another one it is not there;
 //   - one for each user who holds places (leaseField): the list of them, packed, each
 //     {plan, node, session, acquired, seq, asked, until}. Moments are microseconds since 1970, below 2^53, which Lua holds exactly.
+//     One that was kicked stays for a while, with an until of GONE, the number of the decision that kicked it, and the second:
+//     later decisions, which rest on it, may be confirmed first, and bring it along.
 //
 // Every script begins with luaPart. "Not there" is answered with an epoch of 0.
 
@@ -27,28 +31,36 @@ end
 local function hold(field, list)
   if #list == 0 then redis.call('HDEL', key, field) else redis.call('HSET', key, field, cmsgpack.pack(list)) end
 end
-local PLAN, NODE, SESSION, ACQUIRED, SEQ, ASKED, UNTIL = 1, 2, 3, 4, 5, 6, 7
+local PLAN, NODE, SESSION, ACQUIRED, SEQ, ASKED, UNTIL, BY, SINCE = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local GONE = -1
 local function of(l, node, session) return l[NODE] == node and l[SESSION] == session end
 `
 
-// luaEpoch answers the part's epoch.
-const luaEpoch = luaPart + `return epoch()`
+// epochScript answers the part's epoch.
+var epochScript = goredis.NewScript(luaPart + `return epoch()`)
 
-// luaAcquire takes or renews a place, as [policy.Leases] has it. ARGV: field, plan, node, session, at, until, limit, "1" where the
-// oldest make room. It answers {epoch, number, granted, acquired, seq, kicked, expired}, the last two lists of node, session.
-const luaAcquire = luaPart + `
+// acquireScript takes or renews a place, as [policy.Leases] has it. ARGV: field, plan, node, session, at, until, limit, "1" where the
+// oldest make room. It answers {epoch, number, granted, acquired, seq, kicked, expired}: kicked a list of node, session, and the
+// number of the decision that kicked it, expired one of node, session.
+var acquireScript = goredis.NewScript(luaPart + `
 local field, plan, node, session = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local at, till, limit, kick = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
+local kept = 10
 local e = epoch()
 if e == 0 then return {0} end
-local mine, own, lapsed, theirs, rest, kicked, expired, seq = nil, nil, nil, {}, {}, {}, {}, 0
-local function tell(list, l)
-  table.insert(list, l[NODE])
-  table.insert(list, l[SESSION])
-end
+local number = redis.call('HINCRBY', key, 'number', 1)
+local now = tonumber(redis.call('TIME')[1])
+local mine, own, lapsed, left, theirs, rest, gone, expired, seq = nil, nil, nil, nil, {}, {}, {}, {}, 0
 for _, l in ipairs(held(field)) do
-  if l[PLAN] == plan and l[UNTIL] <= at then
-    if of(l, node, session) then lapsed = l else tell(expired, l) end
+  if l[UNTIL] == GONE then
+    if of(l, node, session) then left = l elseif now - l[SINCE] <= kept then table.insert(gone, l) end
+  elseif l[PLAN] == plan and l[UNTIL] <= at then
+    if of(l, node, session) then
+      lapsed = l
+    else
+      table.insert(expired, l[NODE])
+      table.insert(expired, l[SESSION])
+    end
   elseif of(l, node, session) then
     own = l
     if l[PLAN] == plan then mine = l end
@@ -65,25 +77,38 @@ if grant and not mine and #theirs >= limit then
     if a[ACQUIRED] ~= b[ACQUIRED] then return a[ACQUIRED] < b[ACQUIRED] end
     return a[SEQ] < b[SEQ]
   end)
-  for _ = 1, #theirs - limit + 1 do tell(kicked, table.remove(theirs, 1)) end
+  for _ = 1, #theirs - limit + 1 do
+    local l = table.remove(theirs, 1)
+    l[UNTIL], l[BY], l[SINCE] = GONE, number, now
+    table.insert(gone, l)
+  end
 end
 for _, l in ipairs(theirs) do table.insert(rest, l) end
 local acquired = at
 if grant then
   if mine then acquired, seq = mine[ACQUIRED], mine[SEQ] else seq = seq + 1 end
   table.insert(rest, {plan, node, session, acquired, seq, at, till})
-elseif own then
-  table.insert(rest, own)
-elseif lapsed then
-  tell(expired, lapsed)
+else
+  if own then table.insert(rest, own) end
+  if left then table.insert(gone, left) end
+  if lapsed then
+    table.insert(expired, lapsed[NODE])
+    table.insert(expired, lapsed[SESSION])
+  end
 end
-local number = redis.call('HINCRBY', key, 'number', 1)
+local kicked = {}
+for _, l in ipairs(gone) do
+  table.insert(rest, l)
+  table.insert(kicked, l[NODE])
+  table.insert(kicked, l[SESSION])
+  table.insert(kicked, l[BY])
+end
 hold(field, rest)
-return {e, number, grant and 1 or 0, acquired, seq, kicked, expired}`
+return {e, number, grant and 1 or 0, acquired, seq, kicked, expired}`)
 
-// luaRenew sets until when places are held. ARGV: the epoch, until, and of each place field, node, session. It answers {epoch,
+// renewScript sets until when places are held. ARGV: the epoch, until, and of each place field, node, session. It answers {epoch,
 // the numbers (from 1) of those that are not held}; where the epoch is another one, nothing was done.
-const luaRenew = luaPart + `
+var renewScript = goredis.NewScript(luaPart + `
 local e, till, lost = epoch(), tonumber(ARGV[2]), {}
 if e ~= tonumber(ARGV[1]) then return {e, lost} end
 local lists, named = {}, {}
@@ -91,17 +116,19 @@ for i = 3, #ARGV, 3 do
   local field = ARGV[i]
   if not lists[field] then
     lists[field], named[field] = held(field), {}
-    for _, l in ipairs(lists[field]) do named[field][l[SESSION] .. ' ' .. l[NODE]] = l end
+    for _, l in ipairs(lists[field]) do
+      if l[UNTIL] ~= GONE then named[field][l[SESSION] .. ' ' .. l[NODE]] = l end
+    end
   end
   local l = named[field][ARGV[i + 2] .. ' ' .. ARGV[i + 1]]
   if l then l[UNTIL] = till else table.insert(lost, (i - 3) / 3 + 1) end
 end
 for field, list in pairs(lists) do hold(field, list) end
-return {e, lost}`
+return {e, lost}`)
 
-// luaEnd gives up places. ARGV: of each field, node, session, and when it was asked for at the latest: one that was asked for
+// endScript gives up places. ARGV: of each field, node, session, and when it was asked for at the latest: one that was asked for
 // since is another life's.
-const luaEnd = luaPart + `
+var endScript = goredis.NewScript(luaPart + `
 if epoch() == 0 then return 0 end
 local ends = {}
 for i = 1, #ARGV, 4 do
@@ -116,20 +143,20 @@ for field, asked in pairs(ends) do
   end
   hold(field, rest)
 end
-return 1`
+return 1`)
 
-// luaCount counts the places that others hold. ARGV: field, plan, the node and session that do not count, at. It answers {epoch,
+// countScript counts the places that others hold. ARGV: field, plan, the node and session that do not count, at. It answers {epoch,
 // how many}.
-const luaCount = luaPart + `
+var countScript = goredis.NewScript(luaPart + `
 local n = 0
 for _, l in ipairs(held(ARGV[1])) do
   if l[PLAN] == ARGV[2] and not of(l, ARGV[3], ARGV[4]) and l[UNTIL] > tonumber(ARGV[5]) then n = n + 1 end
 end
-return {epoch(), n}`
+return {epoch(), n}`)
 
-// luaBegin begins an epoch with the places that stand, unless a later one has begun. ARGV: the epoch, and of each place, ordered by
+// beginScript begins an epoch with the places that stand, unless a later one has begun. ARGV: the epoch, and of each place, ordered by
 // field, the field and what is in its list.
-const luaBegin = luaPart + `
+var beginScript = goredis.NewScript(luaPart + `
 if epoch() >= tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', key)
 local field, list = nil, {}
@@ -143,10 +170,10 @@ for i = 2, #ARGV, 8 do
 end
 if field then hold(field, list) end
 redis.call('HSET', key, 'epoch', ARGV[1], 'run', run)
-return 1`
+return 1`)
 
-// luaExpired drops the places that ended before a moment. ARGV: the moment. It answers {epoch, number, list of node, session}.
-const luaExpired = luaPart + `
+// expiredScript drops the places that ended before a moment. ARGV: the moment. It answers {epoch, number, list of node, session}.
+var expiredScript = goredis.NewScript(luaPart + `
 local before, gone = tonumber(ARGV[1]), {}
 local e = epoch()
 if e == 0 then return {0} end
@@ -154,7 +181,7 @@ for _, field in ipairs(redis.call('HKEYS', key)) do
   if string.sub(field, 1, 2) == 'u:' then
     local list, rest = held(field), {}
     for _, l in ipairs(list) do
-      if l[UNTIL] < before then
+      if l[UNTIL] ~= GONE and l[UNTIL] < before then
         table.insert(gone, l[NODE])
         table.insert(gone, l[SESSION])
       else
@@ -164,4 +191,4 @@ for _, field in ipairs(redis.call('HKEYS', key)) do
     if #rest < #list then hold(field, rest) end
   end
 end
-return {e, redis.call('HINCRBY', key, 'number', 1), gone}`
+return {e, redis.call('HINCRBY', key, 'number', 1), gone}`)
