@@ -236,6 +236,27 @@ func TestPlacesWhateverBecomesOfRedis(t *testing.T) {
 	}
 }
 
+// A Redis that starts with what it had a while ago is not believed.
+func TestPlacesAfterASnapshot(t *testing.T) {
+	t.Parallel()
+	box := newBox(t)
+	admin := opened(t, box.url())
+	c := newCrowd(t, 1, patience, opened(t, box.url()))
+	at := c.replicas[0]
+	_, granted := c.open(at, "anna")
+	require.True(t, granted)
+	c.end(at, "anna")
+	require.NoError(t, admin.Save(t.Context()).Err())
+	_, granted = c.open(at, "anna")
+	require.True(t, granted)
+	box.kill()
+	box.start()
+	at.leases.server.probe(t.Context())
+	_, granted = c.open(at, "anna")
+	require.False(t, granted, "it does not know who came since")
+	require.EqualValues(t, 4, at.by(placed)+at.by(begun)-1, "Redis decided each time, the last time after its part was written anew")
+}
+
 // One replica does not reach Redis, others do: they go where it goes.
 func TestPlacesWhereOneIsCutOff(t *testing.T) {
 	t.Parallel()
