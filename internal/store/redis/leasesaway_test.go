@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"authhook/internal/policy"
+	"authhook/internal/store"
 	"authhook/internal/store/storetest"
 )
 
@@ -269,6 +270,60 @@ func TestPlacesWhereOneIsCutOff(t *testing.T) {
 	require.Positive(t, c.by(placed))
 	require.Positive(t, c.by(unanswered))
 	require.Positive(t, c.by(void), "what Redis decided elsewhere meanwhile")
+}
+
+// Who does not reach Redis gives up and renews places that were given out there: their part comes home.
+func TestPlacesOfOthersFromOneThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()), opened(t, "unix:///nowhere/redis.sock"))
+	well, cut := c.replicas[0], c.replicas[1]
+	home := func(user string) bool {
+		h, err := well.LeaseHome(t.Context(), store.LeasePart(user))
+		require.NoError(t, err)
+		return !h.Redis
+	}
+	for _, user := range []string{"anna", "ben"} {
+		_, granted := c.open(well, user)
+		require.True(t, granted)
+		require.False(t, home(user))
+	}
+	c.end(cut, "anna")
+	_, granted := c.open(well, "anna")
+	require.True(t, granted, "her place is free")
+	c.renew(cut, "ben")
+	require.True(t, home("ben"), "what was renewed here would expire there")
+}
+
+// The newest takes the place of one that took another's a moment ago, and is confirmed first.
+func TestPlacesConfirmedOutOfOrder(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
+	at := c.replicas[0]
+	decide := func() *store.LeaseDecision {
+		l := c.lease("anna")
+		d, by := at.leases.decide(t.Context(), store.LeasePart("anna"), l, 1, policy.OnLimitKickOldest)
+		require.Equal(t, placed, by)
+		return d
+	}
+	confirm := func(d *store.LeaseDecision) []policy.KickedSession {
+		_, kept, kicked, err := at.ConfirmLease(t.Context(), d)
+		require.NoError(t, err)
+		require.True(t, kept)
+		return kicked
+	}
+	first := decide()
+	require.Empty(t, confirm(first))
+	second, third := decide(), decide()
+	require.Equal(t, []policy.KickedSession{{Node: "n", Session: first.Lease.Session}, {Node: "n", Session: second.Lease.Session}}, confirm(third),
+		"it rests on both having gone")
+	require.Empty(t, confirm(second), "its place was given and taken")
+	require.NoError(t, at.KeepLeases(t.Context(), []int{third.Part}))
+	n, err := at.Store.CountLeases(t.Context(), "anna", "gold", "", "", time.Now())
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	n, err = at.Store.CountLeases(t.Context(), "anna", "gold", "n", third.Lease.Session, time.Now())
+	require.NoError(t, err)
+	require.Zero(t, n, "the newest has it")
 }
 
 // A cluster takes every script: each touches one key.
