@@ -180,13 +180,14 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 		stale = -1 // the cache's word for no older at all
 	}
 	var facts policy.Source = s.db
+	var previews policy.Previews = s.db
 	if cfg.redisURL != "" {
 		caughtUp := func() time.Time { return s.follower.CaughtUp() }
 		var err error
 		if s.shared, err = newShared(cfg.redisURL, s.db, caughtUp, s.metrics.Registry(), log); err != nil {
 			return nil, err
 		}
-		facts = s.shared.facts
+		facts, previews = s.shared.facts, s.shared.previews
 	}
 	s.cache = cache.New(facts, cache.Options{
 		MaxEntries: cfg.factsEntries, FreshFor: cfg.factsFresh, StaleFor: stale, LoadTimeout: loadTimeout, LoadWait: loadWait,
@@ -203,7 +204,7 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 	held := enforce.NewMetrics()
 	s.enforcer = enforce.NewEnforcer(s.db, enforce.Options{Nodes: nodes, DefaultNode: cfg.node, Log: log, Metrics: held})
 	held.Register(s.metrics.Registry())
-	s.decider = policy.NewDecider(s.cache, s.enforcer.Places(), s.db, policy.Options{AllowUnavailable: cfg.allowUnavailable})
+	s.decider = policy.NewDecider(s.cache, s.enforcer.Places(), previews, policy.Options{AllowUnavailable: cfg.allowUnavailable})
 	s.follower = feed.New(s.db, feed.Latest, feed.Options{Log: log}, s.changed, s.lostTrack)
 	s.observe()
 	s.takeBilling()

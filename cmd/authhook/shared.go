@@ -8,20 +8,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	goredis "github.com/redis/go-redis/v9"
 
+	"authhook/internal/policy"
 	"authhook/internal/store"
 	"authhook/internal/store/redis"
 )
 
-// shared is what this service shares with others over one Redis: the facts that they read, and word of changes. All of it
-// only saves time.
+// shared is what this service shares with others over one Redis: the facts that they read, when previews began, and word of
+// changes. All of it only saves time.
 type shared struct {
-	client goredis.UniversalClient
-	facts  *redis.Facts
-	hint   *redis.Hint
+	client   goredis.UniversalClient
+	facts    *redis.Facts
+	previews *redis.Previews
+	hint     *redis.Hint
+}
+
+// sharable is a database whose facts and previews can be shared.
+type sharable interface {
+	redis.Source
+	policy.Previews
 }
 
 // newShared prepares the way to a Redis. It does not connect. CaughtUp is when the change feed was last read to its end.
-func newShared(url string, next redis.Source, caughtUp func() time.Time, metrics prometheus.Registerer, log *slog.Logger) (*shared, error) {
+func newShared(url string, next sharable, caughtUp func() time.Time, metrics prometheus.Registerer, log *slog.Logger) (*shared, error) {
 	client, err := redis.Open(url)
 	if err != nil {
 		return nil, wrongSetting("--redis-url: %s", err)
@@ -32,6 +40,7 @@ func newShared(url string, next redis.Source, caughtUp func() time.Time, metrics
 		facts:  redis.NewFacts(next, client, redis.Options{CaughtUp: caughtUp, Metrics: m, Log: log}),
 		hint:   redis.NewHint(client, redis.HintOptions{Metrics: m, Log: log}),
 	}
+	s.previews = redis.NewPreviews(next, s.facts)
 	m.Register(metrics)
 	return s, nil
 }

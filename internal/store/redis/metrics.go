@@ -4,9 +4,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics count what becomes of asking Redis. They are shared by [Facts] and [Hint].
+// Metrics count what becomes of asking Redis. They are shared by [Facts], [Previews] and [Hint].
 type Metrics struct {
 	asked    map[verdict]prometheus.Counter
+	previews map[verdict]prometheus.Counter
 	writes   map[outcome]prometheus.Counter
 	failures map[cause]prometheus.Counter
 	open     prometheus.GaugeFunc
@@ -37,19 +38,25 @@ func NewMetrics() *Metrics {
 		Help: "Facts that were looked for in Redis: found (hit), not there (miss), changed since (outdated), as of a moment that this " +
 			"process does not know (unverified), of no form that it knows (unreadable), or Redis was not asked (not_asked).",
 	}, []string{"answer"})
+	previews := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authhook_redis_previews_total",
+		Help: "Previews that were looked for in Redis: found (hit), not there (miss), over or yet to come (outdated), as of a moment that " +
+			"this process does not know (unverified), of no form that it knows (unreadable), or Redis was not asked (not_asked).",
+	}, []string{"answer"})
 	writes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "authhook_redis_writes_total",
-		Help: "Facts that were to be written to Redis, by what became of it.",
+		Help: "Facts and previews that were to be written to Redis, by what became of it.",
 	}, []string{"outcome"})
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "authhook_redis_errors_total",
 		Help: "What Redis failed to do, by cause.",
 	}, []string{"cause"})
 	m := &Metrics{
-		asked: map[verdict]prometheus.Counter{}, writes: map[outcome]prometheus.Counter{}, failures: map[cause]prometheus.Counter{},
+		asked: map[verdict]prometheus.Counter{}, previews: map[verdict]prometheus.Counter{}, writes: map[outcome]prometheus.Counter{}, failures: map[cause]prometheus.Counter{},
 	}
 	for v, name := range verdictNames {
 		m.asked[v] = asked.WithLabelValues(name)
+		m.previews[v] = previews.WithLabelValues(name)
 	}
 	for _, o := range []outcome{written, older, tooLong, crowded, failed} {
 		m.writes[o] = writes.WithLabelValues(string(o))
@@ -61,7 +68,7 @@ func NewMetrics() *Metrics {
 		Name: "authhook_redis_open",
 		Help: "1 while nothing is asked of Redis because it does not answer, else 0.",
 	}, m.anyOpen)
-	m.collectors = []prometheus.Collector{asked, writes, failures, m.open}
+	m.collectors = []prometheus.Collector{asked, previews, writes, failures, m.open}
 	return m
 }
 
@@ -85,5 +92,9 @@ func (m *Metrics) anyOpen() float64 {
 }
 
 func (m *Metrics) looked(v verdict) { m.asked[v].Inc() }
-func (m *Metrics) wrote(o outcome)  { m.writes[o].Inc() }
-func (m *Metrics) failed(c cause)   { m.failures[c].Inc() }
+
+// lookedForPreview counts a look for the beginning of a preview.
+func (m *Metrics) lookedForPreview(v verdict) { m.previews[v].Inc() }
+
+func (m *Metrics) wrote(o outcome) { m.writes[o].Inc() }
+func (m *Metrics) failed(c cause)  { m.failures[c].Inc() }

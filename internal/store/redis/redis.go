@@ -3,9 +3,10 @@
 //
 //   - [Facts] is a level between store/cache, in each process, and the database: facts that one replica read are found
 //     by the others. How a value is known to be right is told in history.go.
+//   - [Previews] are the same for the moments at which previews began.
 //   - [Hint] says to all replicas that the change feed grew, so that they look at once instead of at their next turn.
 //
-// Leases and previews are not here: they must be exact, and are the database's.
+// Leases are not here: they must be exact, and are the database's.
 //
 // Redis is trusted as the database is: whoever can write to it can make up facts. No credential is stored in it, only
 // the SHA-256 under which the database has it; else what it holds are facts: a user's id, entitlements, holds, usage.
