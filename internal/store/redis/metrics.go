@@ -84,7 +84,7 @@ func (m *Metrics) watch(s *server) { m.servers = append(m.servers, s) }
 
 func (m *Metrics) anyOpen() float64 {
 	for _, s := range m.servers {
-		if s.breaker.open() {
+		if s.breaker.Open() {
 			return 1
 		}
 	}
