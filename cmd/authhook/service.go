@@ -179,12 +179,13 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 	if stale == 0 {
 		stale = -1 // the cache's word for no older at all
 	}
-	var facts policy.Source = s.db
-	var previews policy.Previews = s.db
+	asked := newGated(s.db, s.metrics.Registry(), log)
+	var facts policy.Source = asked
+	var previews policy.Previews = asked
 	if cfg.redisURL != "" {
 		caughtUp := func() time.Time { return s.follower.CaughtUp() }
 		var err error
-		if s.shared, err = newShared(cfg.redisURL, s.db, caughtUp, s.metrics.Registry(), log); err != nil {
+		if s.shared, err = newShared(cfg.redisURL, asked, caughtUp, s.metrics.Registry(), log); err != nil {
 			return nil, err
 		}
 		facts, previews = s.shared.facts, s.shared.previews
@@ -202,7 +203,7 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 		s.mist = append(s.mist, client)
 	}
 	held := enforce.NewMetrics()
-	s.enforcer = enforce.NewEnforcer(s.db, enforce.Options{Nodes: nodes, DefaultNode: cfg.node, Log: log, Metrics: held})
+	s.enforcer = enforce.NewEnforcer(asked, enforce.Options{Nodes: nodes, DefaultNode: cfg.node, Log: log, Metrics: held})
 	held.Register(s.metrics.Registry())
 	s.decider = policy.NewDecider(s.cache, s.enforcer.Places(), previews, policy.Options{AllowUnavailable: cfg.allowUnavailable})
 	s.follower = feed.New(s.db, feed.Latest, feed.Options{Log: log}, s.changed, s.lostTrack)

@@ -109,26 +109,28 @@ func TestPreviewsAsOfADriver(t *testing.T) {
 			client := opened(t, newBox(t).url())
 			var mu sync.Mutex
 			hits := 0
-			storetest.RunPreviews(t, func(t testing.TB) storetest.Open {
-				open := newDatabase(t)
-				return func(t testing.TB, now func() time.Time) storetest.Store {
-					db := open(t)
-					switch db := db.(type) {
-					case *sqlite.Store:
-						db.Now = now
-					case *postgres.Store:
-						db.Now = now
+			t.Run("suite", func(t *testing.T) {
+				storetest.Run(t, func(t testing.TB) storetest.Open {
+					open := newDatabase(t)
+					return func(t testing.TB, now func() time.Time) storetest.Store {
+						db := open(t)
+						switch db := db.(type) {
+						case *sqlite.Store:
+							db.Now = now
+						case *postgres.Store:
+							db.Now = now
+						}
+						r := newReplica(t, db, client)
+						t.Cleanup(func() {
+							mu.Lock()
+							defer mu.Unlock()
+							hits += r.previewAnswers()["hit"]
+						})
+						s := &overRedis{db, r, NewPreviews(db, r.Facts)}
+						require.NoError(t, s.know(t.Context()))
+						return s
 					}
-					r := newReplica(t, db, client)
-					t.Cleanup(func() {
-						mu.Lock()
-						defer mu.Unlock()
-						hits += r.previewAnswers()["hit"]
-					})
-					s := &overRedis{db, r, NewPreviews(db, r.Facts)}
-					require.NoError(t, s.know(t.Context()))
-					return s
-				}
+				}, "Previews")
 			})
 			require.NotZero(t, hits, "some was answered from Redis")
 		})

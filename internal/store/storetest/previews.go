@@ -11,9 +11,6 @@ import (
 	"authhook/internal/store"
 )
 
-// RunPreviews tests only what begins previews: where it stands before a driver that passes [Run].
-func RunPreviews(t *testing.T, database func(testing.TB) Open) { testPreviews(t, database) }
-
 func testPreviews(t *testing.T, database func(testing.TB) Open) {
 	const day = 24 * time.Hour
 
