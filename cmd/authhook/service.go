@@ -87,7 +87,7 @@ const (
 	// loadTimeout bounds one read of facts and loadWait the wait for its turn, so that a decision has time left for what
 	// comes after, and authhook-trigger, which waits for 1.7 s, gets an answer.
 	loadTimeout = 800 * time.Millisecond
-	loadWait    = 200 * time.Millisecond
+	loadWait    = 400 * time.Millisecond
 	// catalogRetry is how long it is until a catalog that could not be read is tried again.
 	catalogRetry = time.Second
 )
@@ -179,14 +179,16 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 	if stale == 0 {
 		stale = -1 // the cache's word for no older at all
 	}
-	var facts policy.Source = s.db
+	asked := newGated(s.db, s.metrics.Registry(), log)
+	var facts policy.Source = asked
+	var previews policy.Previews = asked
 	if cfg.redisURL != "" {
 		caughtUp := func() time.Time { return s.follower.CaughtUp() }
 		var err error
-		if s.shared, err = newShared(cfg.redisURL, s.db, caughtUp, s.metrics.Registry(), log); err != nil {
+		if s.shared, err = newShared(cfg.redisURL, asked, caughtUp, s.metrics.Registry(), log); err != nil {
 			return nil, err
 		}
-		facts = s.shared.facts
+		facts, previews = s.shared.facts, s.shared.previews
 	}
 	s.cache = cache.New(facts, cache.Options{
 		MaxEntries: cfg.factsEntries, FreshFor: cfg.factsFresh, StaleFor: stale, LoadTimeout: loadTimeout, LoadWait: loadWait,
@@ -201,9 +203,9 @@ func newService(cfg *serviceSettings, db database, log *slog.Logger) (*service, 
 		s.mist = append(s.mist, client)
 	}
 	held := enforce.NewMetrics()
-	s.enforcer = enforce.NewEnforcer(s.shared.sessions(s.db), enforce.Options{Nodes: nodes, DefaultNode: cfg.node, Log: log, Metrics: held})
+	s.enforcer = enforce.NewEnforcer(s.shared.sessions(asked), enforce.Options{Nodes: nodes, DefaultNode: cfg.node, Log: log, Metrics: held})
 	held.Register(s.metrics.Registry())
-	s.decider = policy.NewDecider(s.cache, s.enforcer.Places(), s.db, policy.Options{AllowUnavailable: cfg.allowUnavailable})
+	s.decider = policy.NewDecider(s.cache, s.enforcer.Places(), previews, policy.Options{AllowUnavailable: cfg.allowUnavailable})
 	s.follower = feed.New(s.db, feed.Latest, feed.Options{Log: log}, s.changed, s.lostTrack)
 	s.observe()
 	s.takeBilling()

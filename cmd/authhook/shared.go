@@ -13,17 +13,19 @@ import (
 	"authhook/internal/store/redis"
 )
 
-// shared is what this service shares with others over one Redis: the facts that they read, word of changes, and the places under
-// plans' limits. All of it only saves time.
+// shared is what this service shares with others over one Redis: the facts that they read, when previews began, word of changes,
+// and the places under plans' limits. All of it only saves time.
 type shared struct {
-	client goredis.UniversalClient
-	facts  *redis.Facts
-	hint   *redis.Hint
-	leases *redis.Leases // nil where the database is one machine's own
+	client   goredis.UniversalClient
+	facts    *redis.Facts
+	previews *redis.Previews
+	hint     *redis.Hint
+	leases   *redis.Leases // nil where the database is one machine's own
 }
 
-// newShared prepares the way to a Redis. It does not connect. CaughtUp is when the change feed was last read to its end.
-func newShared(url string, db database, caughtUp func() time.Time, metrics prometheus.Registerer, log *slog.Logger) (*shared, error) {
+// newShared prepares the way to a Redis, for a database as decisions ask it. It does not wait for a connection. CaughtUp is when the
+// change feed was last read to its end.
+func newShared(url string, db gated, caughtUp func() time.Time, metrics prometheus.Registerer, log *slog.Logger) (*shared, error) {
 	client, err := redis.Open(url)
 	if err != nil {
 		return nil, wrongSetting("--redis-url: %s", err)
@@ -34,7 +36,8 @@ func newShared(url string, db database, caughtUp func() time.Time, metrics prome
 		facts:  redis.NewFacts(db, client, redis.Options{CaughtUp: caughtUp, Metrics: m, Log: log}),
 		hint:   redis.NewHint(client, redis.HintOptions{Metrics: m, Log: log}),
 	}
-	if book, ok := db.(redis.Book); ok {
+	s.previews = redis.NewPreviews(db, s.facts)
+	if book, ok := db.book(); ok {
 		s.leases = redis.NewLeases(book, client, redis.LeaseOptions{Metrics: m, Log: log})
 	}
 	m.Register(metrics)

@@ -36,8 +36,8 @@ func (r *replica) right(holds func() bool, what string) {
 	}, what)
 }
 
-func (r *replica) closed() bool             { return !r.server.breaker.open() }
-func (r *replica) opened() bool             { return r.server.breaker.open() }
+func (r *replica) closed() bool             { return !r.server.breaker.Open() }
+func (r *replica) opened() bool             { return r.server.breaker.Open() }
 func (r *replica) failures(c cause) float64 { return count(r.o.Metrics.failures[c]) }
 
 func (r *replica) hits() bool { return r.answers()["hit"] > 0 }
@@ -70,7 +70,7 @@ func TestRedisIsStoppedAndGoesOn(t *testing.T) {
 	box.signal(syscall.SIGSTOP)
 	r.right(r.opened, "nothing is asked of it any more")
 	require.GreaterOrEqual(t, r.failures(causeTimeout), float64(failuresToOpen))
-	r.server.breaker.probed(context.DeadlineExceeded) // the next probe is a second away: until then nothing is asked
+	r.server.breaker.Probed(true) // the next probe is a second away: until then nothing is asked
 	r.answers()
 	before := client.PoolStats()
 	asked := before.Hits + before.Misses
@@ -190,34 +190,4 @@ func TestAfterClose(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, policy.ActiveUser, u.Status)
 	require.Equal(t, answers{"not_asked": 1}, r.answers())
-}
-
-func TestBreaker(t *testing.T) {
-	var b breaker
-	allowed, probe := b.allow()
-	require.False(t, allowed, "nobody waits for the first connection")
-	require.True(t, probe)
-	allowed, probe = b.allow()
-	require.False(t, allowed)
-	require.False(t, probe, "one at a time")
-	b.probed(context.DeadlineExceeded)
-	_, probe = b.allow()
-	require.False(t, probe, "not yet again")
-	b.probed(nil)
-	for range 3 {
-		for range failuresToOpen - 1 {
-			require.False(t, b.report(true))
-		}
-		b.report(false)
-	}
-	allowed, _ = b.allow()
-	require.True(t, allowed, "only failures in a row count")
-	for n := range failuresToOpen {
-		require.Equal(t, n == failuresToOpen-1, b.report(true))
-	}
-	allowed, _ = b.allow()
-	require.False(t, allowed)
-	require.False(t, b.report(true), "it is open already")
-	require.False(t, b.report(false))
-	require.True(t, b.open(), "only a probe closes it")
 }

@@ -302,7 +302,7 @@ func TestGarbage(t *testing.T) {
 		require.Equal(t, want, c, name)
 		require.Equal(t, wantUser, u, name)
 		require.Equal(t, answers{"unreadable": 1}, r.answers(), name)
-		require.False(t, r.server.breaker.open())
+		require.False(t, r.server.breaker.Open())
 		r.credential(hash)
 		require.Equal(t, answers{"hit": 2}, r.answers(), "%s was replaced", name)
 	}

@@ -54,9 +54,17 @@ func (f *Facts) findUser(ctx context.Context, user string) (facts *policy.UserFa
 	return facts, found
 }
 
-// find is the value under a key, not yet judged.
+// find is the value under a key, not yet judged: nothing where changes may have been missed.
 func (f *Facts) find(ctx context.Context, key string) (asOf, []byte, found) {
-	if caughtUp := f.o.CaughtUp(); caughtUp.IsZero() || time.Since(caughtUp) >= MaxBehind || !f.history.ready() {
+	if caughtUp := f.o.CaughtUp(); caughtUp.IsZero() || time.Since(caughtUp) >= MaxBehind {
+		return asOf{}, nil, found{verdict: unasked}
+	}
+	return f.look(ctx, key)
+}
+
+// look is the value under a key, not yet judged: nothing where it could not be.
+func (f *Facts) look(ctx context.Context, key string) (asOf, []byte, found) {
+	if !f.history.ready() {
 		return asOf{}, nil, found{verdict: unasked}
 	}
 	var b []byte

@@ -148,6 +148,7 @@ func (h *Hint) listen(ctx context.Context, wake func()) (subscribed bool, err er
 				h.log.Info("hints of changes come through Redis")
 			}
 			subscribed = true
+			h.server.lookAside() // it answers: what is to be published need not find that out
 			wake()
 		case *goredis.Message:
 			if number, err := strconv.ParseInt(message.Payload, 10, 64); err == nil && number > 0 && h.news(number) {

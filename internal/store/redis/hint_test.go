@@ -88,7 +88,7 @@ func TestHintsComeBack(t *testing.T) {
 		box.kill()
 		soon(t, func() bool {
 			l.Publish(t.Context(), time.Now().UnixNano())
-			return l.server.breaker.open()
+			return l.server.breaker.Open()
 		}, "nothing is asked of it any more")
 		l.Publish(t.Context(), n)
 		require.Equal(t, woken, l.woken.Load())
@@ -119,7 +119,7 @@ func TestHintWithoutRedis(t *testing.T) {
 	for n := range int64(100) {
 		l.Publish(t.Context(), n)
 	}
-	require.True(t, l.server.breaker.open())
+	require.True(t, l.server.breaker.Open())
 	soon(t, func() bool { return count(l.server.metrics.failures[causeConnection]) > 2 }, "it tries again")
 	require.Zero(t, l.woken.Load())
 }

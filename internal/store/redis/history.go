@@ -253,12 +253,34 @@ func (h *history) judge(about subject, at asOf) verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case !h.known, at.number < h.first, at.number > h.last, h.entries[h.index(at.number)].mark != at.mark:
+	case !h.keeps(at):
 		return unverified
 	case h.changed[about] > at.number, h.everyone > at.number:
 		return outdated
 	}
 	return usable
+}
+
+// knows says whether an entry is kept: what was read as of it was read from this database, in this course of its history.
+func (h *history) knows(at asOf) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.keeps(at)
+}
+
+// keeps is knows, for who holds mu.
+func (h *history) keeps(at asOf) bool {
+	return h.known && at.number >= h.first && at.number <= h.last && h.entries[h.index(at.number)].mark == at.mark
+}
+
+// end is the last entry that is known; zero where none is.
+func (h *history) end() asOf {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.known {
+		return asOf{}
+	}
+	return asOf{h.last, h.entries[h.index(h.last)].mark}
 }
 
 func (h *history) index(number int64) int64 { return number % int64(len(h.entries)) }

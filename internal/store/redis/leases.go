@@ -109,10 +109,7 @@ func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Lease
 	}
 	l := &Leases{Book: book, away: o.Away, metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
 	o.Metrics.watch(l.server)
-	// Looked for at once: the first who want a place would bring its part home otherwise.
-	if _, probe := l.server.breaker.allow(); probe {
-		l.server.probeAside()
-	}
+	l.server.lookAside() // the first who want a place would bring its part home otherwise
 	return l
 }
 

@@ -4,9 +4,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics count what becomes of asking Redis. They are shared by [Facts] and [Hint].
+// Metrics count what becomes of asking Redis. They are shared by [Facts], [Previews] and [Hint].
 type Metrics struct {
 	asked    map[verdict]prometheus.Counter
+	previews map[verdict]prometheus.Counter
 	writes   map[outcome]prometheus.Counter
 	places   map[placing]prometheus.Counter
 	failures map[cause]prometheus.Counter
@@ -49,9 +50,14 @@ func NewMetrics() *Metrics {
 		Help: "Facts that were looked for in Redis: found (hit), not there (miss), changed since (outdated), as of a moment that this " +
 			"process does not know (unverified), of no form that it knows (unreadable), or Redis was not asked (not_asked).",
 	}, []string{"answer"})
+	previews := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "authhook_redis_previews_total",
+		Help: "Previews that were looked for in Redis: found (hit), not there (miss), over or yet to come (outdated), as of a moment that " +
+			"this process does not know (unverified), of no form that it knows (unreadable), or Redis was not asked (not_asked).",
+	}, []string{"answer"})
 	writes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "authhook_redis_writes_total",
-		Help: "Facts that were to be written to Redis, by what became of it.",
+		Help: "Facts and previews that were to be written to Redis, by what became of it.",
 	}, []string{"outcome"})
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "authhook_redis_errors_total",
@@ -63,11 +69,12 @@ func NewMetrics() *Metrics {
 			"not answer (unanswered), nobody yet as an epoch was over (void); and parts that were written to Redis anew (begun).",
 	}, []string{"by"})
 	m := &Metrics{
-		places: map[placing]prometheus.Counter{},
-		asked:  map[verdict]prometheus.Counter{}, writes: map[outcome]prometheus.Counter{}, failures: map[cause]prometheus.Counter{},
+		asked: map[verdict]prometheus.Counter{}, previews: map[verdict]prometheus.Counter{}, writes: map[outcome]prometheus.Counter{},
+		places: map[placing]prometheus.Counter{}, failures: map[cause]prometheus.Counter{},
 	}
 	for v, name := range verdictNames {
 		m.asked[v] = asked.WithLabelValues(name)
+		m.previews[v] = previews.WithLabelValues(name)
 	}
 	for _, o := range []outcome{written, older, tooLong, crowded, failed} {
 		m.writes[o] = writes.WithLabelValues(string(o))
@@ -82,7 +89,7 @@ func NewMetrics() *Metrics {
 		Name: "authhook_redis_open",
 		Help: "1 while nothing is asked of Redis because it does not answer, else 0.",
 	}, m.anyOpen)
-	m.collectors = []prometheus.Collector{asked, writes, places, failures, m.open}
+	m.collectors = []prometheus.Collector{asked, previews, writes, places, failures, m.open}
 	return m
 }
 
@@ -98,7 +105,7 @@ func (m *Metrics) watch(s *server) { m.servers = append(m.servers, s) }
 
 func (m *Metrics) anyOpen() float64 {
 	for _, s := range m.servers {
-		if s.breaker.open() {
+		if s.breaker.Open() {
 			return 1
 		}
 	}
@@ -106,6 +113,12 @@ func (m *Metrics) anyOpen() float64 {
 }
 
 func (m *Metrics) looked(v verdict) { m.asked[v].Inc() }
-func (m *Metrics) wrote(o outcome)  { m.writes[o].Inc() }
+
+// lookedForPreview counts a look for the beginning of a preview.
+func (m *Metrics) lookedForPreview(v verdict) { m.previews[v].Inc() }
+
+func (m *Metrics) wrote(o outcome) { m.writes[o].Inc() }
+
+// placed counts what became of an ask for a place.
 func (m *Metrics) placed(p placing) { m.places[p].Inc() }
 func (m *Metrics) failed(c cause)   { m.failures[c].Inc() }

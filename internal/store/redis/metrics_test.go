@@ -21,12 +21,13 @@ func TestMetrics(t *testing.T) {
 	for _, family := range families {
 		is[family.GetName()] = len(family.GetMetric())
 	}
-	require.Equal(t, map[string]int{"authhook_redis_facts_total": len(verdictNames), "authhook_redis_writes_total": 5,
+	require.Equal(t, map[string]int{"authhook_redis_facts_total": len(verdictNames),
+		"authhook_redis_previews_total": len(verdictNames), "authhook_redis_writes_total": 5,
 		"authhook_redis_errors_total": len(causes), "authhook_redis_open": 1}, is)
 	require.EqualValues(t, 1, count(m.open), "until a probe got through")
-	f.server.breaker.probed(nil)
+	f.server.breaker.Probed(false)
 	require.EqualValues(t, 1, count(m.open), "one of the two is")
-	h.server.breaker.probed(nil)
+	h.server.breaker.Probed(false)
 	require.EqualValues(t, 0, count(m.open))
 	f.Close()
 	h.Close()

@@ -3,6 +3,7 @@
 //
 //   - [Facts] is a level between store/cache, in each process, and the database: facts that one replica read are found
 //     by the others. How a value is known to be right is told in history.go.
+//   - [Previews] are the same for the moments at which previews began.
 //   - [Hint] says to all replicas that the change feed grew, so that they look at once instead of at their next turn.
 //   - [Leases] gives out the places under plans' limits, and spares the database their renewals. How that is exact is told in
 //     leases.go.

@@ -9,10 +9,18 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"authhook/internal/store/breaker"
 )
 
-// probeTimeout bounds the first half of a probe, which may have to connect.
-const probeTimeout = 2 * time.Second
+const (
+	// failuresToOpen is how many calls in a row fail before no more are made.
+	failuresToOpen = 5
+	// probeEvery is how long after a failed probe, and after opening, the next one is due.
+	probeEvery = time.Second
+	// probeTimeout bounds the first half of a probe, which may have to connect.
+	probeTimeout = 2 * time.Second
+)
 
 // errOpen: Redis was not asked, as it did not answer lately.
 var errOpen = errors.New("redis is not asked: it did not answer lately")
@@ -23,7 +31,8 @@ type server struct {
 	timeout time.Duration
 	metrics *Metrics
 	log     *slog.Logger
-	breaker breaker
+	// breaker is open at first, until one probe got through: so nobody waits for a connection to be made.
+	breaker *breaker.Breaker
 
 	mu      sync.Mutex // guards ended against a probe that begins
 	ended   bool
@@ -33,7 +42,7 @@ type server struct {
 }
 
 func newServer(client goredis.UniversalClient, timeout time.Duration, m *Metrics, log *slog.Logger) *server {
-	s := &server{client: client, timeout: timeout, metrics: m, log: log}
+	s := &server{client: client, timeout: timeout, metrics: m, log: log, breaker: breaker.NewOpen(failuresToOpen, probeEvery)}
 	// A probe is nobody's call, so no caller's context can be its parent.
 	s.closing, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -46,7 +55,7 @@ func (s *server) close() {
 	s.mu.Unlock()
 	s.cancel()
 	s.probes.Wait()
-	s.breaker.shut()
+	s.breaker.Shut()
 }
 
 // call has something asked of Redis, within the time of a call, unless the breaker is open. An error is counted here.
@@ -56,11 +65,11 @@ func (s *server) call(ctx context.Context, ask func(context.Context) error) erro
 
 // callWithin is call for what may take another time.
 func (s *server) callWithin(ctx context.Context, timeout time.Duration, ask func(context.Context) error) error {
-	allowed, probe := s.breaker.allow()
+	period, probe := s.breaker.Allow()
 	if probe {
 		s.probeAside()
 	}
-	if !allowed {
+	if period == 0 {
 		return errOpen
 	}
 	within, cancel := context.WithTimeout(ctx, timeout)
@@ -73,10 +82,17 @@ func (s *server) callWithin(ctx context.Context, timeout time.Duration, ask func
 	if cause != "" {
 		s.metrics.failed(cause)
 	}
-	if s.breaker.report(cause != "" && !cause.answered()) {
+	if s.breaker.Report(period, cause != "" && !cause.answered()) {
 		s.log.Warn("redis does not answer: nothing is asked of it until it does", "cause", string(cause))
 	}
 	return err
+}
+
+// lookAside has it looked, aside, whether Redis answers, where that is due.
+func (s *server) lookAside() {
+	if _, probe := s.breaker.Allow(); probe {
+		s.probeAside()
+	}
 }
 
 func (s *server) probeAside() {
@@ -94,7 +110,7 @@ func (s *server) probe(ctx context.Context) {
 	if err == nil {
 		err = s.ping(ctx, s.timeout)
 	}
-	s.breaker.probed(err)
+	s.breaker.Probed(err != nil)
 	if err == nil {
 		s.log.Info("redis answers")
 	} else if ctx.Err() == nil {

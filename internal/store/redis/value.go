@@ -26,24 +26,32 @@ const maxValue = 64 << 10
 
 // Keys hold no credential and no user's id in the clear. What is hashed are the fields with their lengths, so that no two
 // lists of fields are the same bytes.
-func keyOf(fields ...string) string {
+func hashOf(fields ...string) string {
 	var b []byte
 	for _, f := range fields {
 		b = appendField(b, f)
 	}
 	sum := sha256.Sum256(b)
-	return "authhook:facts:" + format + ":" + hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:])
 }
 
-func credentialKey(hash policy.CredentialHash) string { return keyOf("credential", string(hash[:])) }
-func userKey(user string) string                      { return keyOf("user", user) }
+const (
+	factsPrefix   = "authhook:facts:" + format + ":"
+	previewPrefix = "authhook:preview:" + format + ":"
+)
+
+func credentialKey(hash policy.CredentialHash) string {
+	return factsPrefix + hashOf("credential", string(hash[:]))
+}
+func userKey(user string) string             { return factsPrefix + hashOf("user", user) }
+func previewKey(viewer, match string) string { return previewPrefix + hashOf(viewer, match) }
 
 func appendField(b []byte, field string) []byte {
 	return append(binary.BigEndian.AppendUint64(b, uint64(len(field))), field...)
 }
 
-// A value is a header of a fixed length and a JSON document. The header is the number and the mark of the feed's entry
-// as of which the facts were read: decimal and hex, each with a space after it.
+// A value is a header of a fixed length and a document: JSON, or the moment at which a preview began. The header is the
+// number and the mark of the feed's entry as of which it was read: decimal and hex, each with a space after it.
 const headerSize = 19 + 1 + 16 + 1
 
 func (a asOf) header() string { return fmt.Sprintf("%019d %016x ", a.number, a.mark) }
@@ -153,6 +161,17 @@ func decodeUser(b []byte, user string) (*policy.UserFacts, error) {
 		u.Holds = append(u.Holds, policy.Hold(h))
 	}
 	return u, nil
+}
+
+// encodeBegan writes when a preview began: in microseconds of Unix time, which is what the databases hold.
+func encodeBegan(began time.Time) []byte { return strconv.AppendInt(nil, began.UnixMicro(), 10) }
+
+func decodeBegan(b []byte) (time.Time, error) {
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil || n <= 0 {
+		return time.Time{}, errValue
+	}
+	return time.UnixMicro(n).UTC(), nil
 }
 
 // decode reads one document and nothing else: a field that this version does not know makes it unreadable.

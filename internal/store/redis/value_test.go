@@ -68,7 +68,8 @@ func TestDocuments(t *testing.T) {
 
 	const file = "testdata/format.txt"
 	text := credentialKey(policy.HashKey("ak_1")) + "\n" + asOf{7, 0xabc}.header() + string(one) + "\n" +
-		userKey("anna") + "\n" + asOf{1 << 53, 1<<64 - 1}.header() + string(two) + "\n"
+		userKey("anna") + "\n" + asOf{1 << 53, 1<<64 - 1}.header() + string(two) + "\n" +
+		previewKey("user:anna", "live+*") + "\n" + asOf{7, 0xabc}.header() + string(encodeBegan(user.UsedMonth)) + "\n"
 	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 	}
@@ -87,8 +88,8 @@ func TestKeysDoNotCollide(t *testing.T) {
 	seen := map[string][]string{}
 	for _, fields := range [][]string{{"user", "a"}, {"use", "ra"}, {"usera"}, {"user", "a", ""}, {"", "user", "a"}, {"user", "", "a"},
 		{"user"}, {"user", ""}, {"credential", "a"}, {"user", "a\x00"}} {
-		require.Nil(t, seen[keyOf(fields...)], "%q", fields)
-		seen[keyOf(fields...)] = fields
+		require.Nil(t, seen[hashOf(fields...)], "%q", fields)
+		seen[hashOf(fields...)] = fields
 	}
 	require.NotContains(t, userKey("anna"), "anna")
 }
@@ -121,6 +122,7 @@ func FuzzValue(f *testing.F) {
 	for _, document := range [][]byte{one, two, []byte("null"), []byte("{}"), nil} {
 		f.Add([]byte(asOf{7, 8}.header() + string(document)))
 	}
+	f.Add([]byte(asOf{7, 8}.header() + string(encodeBegan(user.UsedMonth))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		at, err := parseHeader(b)
 		if err != nil {
@@ -134,6 +136,9 @@ func FuzzValue(f *testing.F) {
 		}
 		if u, err := decodeUser(b[headerSize:], "anna"); err == nil && u.User != "anna" {
 			t.Fatal("the facts of somebody else")
+		}
+		if began, err := decodeBegan(b[headerSize:]); err == nil && began.UnixMicro() <= 0 {
+			t.Fatal("a preview that began before there were any")
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -196,18 +197,25 @@ func (r *replica) settle() {
 	<-v.passed
 }
 
-// answers is what became of the looks since the last call, without what did not happen.
-func (r *replica) answers() map[string]int {
+// answers is what became of the looks for facts since the last call, without what did not happen.
+func (r *replica) answers() map[string]int { return r.sinceLast("facts", r.o.Metrics.asked) }
+
+// previewAnswers is the same of the looks for previews.
+func (r *replica) previewAnswers() map[string]int {
+	return r.sinceLast("previews", r.o.Metrics.previews)
+}
+
+func (r *replica) sinceLast(what string, looks map[verdict]prometheus.Counter) map[string]int {
 	if r.looked == nil {
 		r.looked = map[string]int{}
 	}
 	is := map[string]int{}
 	for v, name := range verdictNames {
-		n := int(count(r.o.Metrics.asked[v]))
-		if n > r.looked[name] {
-			is[name] = n - r.looked[name]
+		n, key := int(count(looks[v])), what+" "+name
+		if n > r.looked[key] {
+			is[name] = n - r.looked[key]
 		}
-		r.looked[name] = n
+		r.looked[key] = n
 	}
 	return is
 }

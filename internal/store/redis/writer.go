@@ -31,7 +31,7 @@ end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 return 1`
 
-// value is a fact that is to be written: a credential, or that there is none under hash; else a user.
+// value is what is to be written: a credential, or that there is none under hash; a user; or when a preview began.
 type value struct {
 	asOf       asOf
 	readAt     time.Time
@@ -39,6 +39,7 @@ type value struct {
 	hash       *policy.CredentialHash
 	credential *policy.Credential
 	user       *policy.UserFacts
+	preview    *preview
 	// passed is closed when all that was put before is settled. Such a value holds nothing else.
 	passed chan struct{}
 }
@@ -150,6 +151,9 @@ func (w *writer) write(batch []*value) {
 
 // encode is what is written: how long it is kept counts from when it was read.
 func (w *writer) encode(v *value) (key, text string, ttl time.Duration, err error) {
+	if p := v.preview; p != nil {
+		return p.key, v.asOf.header() + string(encodeBegan(p.began)), p.standsFor - time.Since(v.readAt), nil
+	}
 	var document []byte
 	exists := true
 	if v.hash != nil {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -92,8 +93,9 @@ type Store interface {
 // closes what it opened.
 type Open func(t testing.TB, now func() time.Time) Store
 
-// Run tests a driver. Database makes an empty database that goes away with the test.
-func Run(t *testing.T, database func(t testing.TB) Open) {
+// Run tests a driver, or only the groups that are named: those that what stands before a driver has to do with. Database makes
+// an empty database that goes away with the test.
+func Run(t *testing.T, database func(t testing.TB) Open, only ...string) {
 	groups := []struct {
 		name string
 		test func(*testing.T, func(testing.TB) Open)
@@ -130,12 +132,18 @@ func Run(t *testing.T, database func(t testing.TB) Open) {
 		{"LivesModel", testLivesModel},
 		{"Errors", testErrors},
 	}
+	ran := 0
 	for _, g := range groups {
+		if len(only) > 0 && !slices.Contains(only, g.name) {
+			continue
+		}
+		ran++
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
 			g.test(t, database)
 		})
 	}
+	require.True(t, len(only) == 0 || ran == len(only), "there are no such groups among %q", only)
 }
 
 // RunLeases tests what gives out places under plans' limits in front of a driver.

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"authhook/client"
+	"authhook/internal/store/storetest"
+)
+
+// During an outage nobody waits long to be told that nothing is known: after the first few, no ask reaches the database, for
+// facts, for a place, or for a preview. When it is back, everybody is answered as before, and what administers was never
+// refused for it.
+func TestNobodyWaitsForADatabaseThatIsAway(t *testing.T) {
+	for name, outage := range map[string]struct{ begin, end func(*storetest.Proxy) }{
+		"refuses": {(*storetest.Proxy).Down, (*storetest.Proxy).Up},
+		"silent":  {(*storetest.Proxy).Hang, func(p *storetest.Proxy) { p.Down(); p.Up() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy, db := storetest.NewProxy(t, storetest.PostgresSchema(t))
+			s := serveForTest(t, "--database-url", db, "--admin-token", adminToken, "--redis-url", testRedis(t), "--catalog", write(t, "catalog.yaml", `
+plans: [{key: gold, max_concurrent: 1, on_limit: reject}]
+streams:
+  - {match: movie, access: entitled, plans: [gold]}
+  - {match: trailer, access: entitled, plans: [gold], preview: 60s}
+`))
+			user := func(is string) string { return is + " while it " + name } // others may test with the same Redis
+			limited, previews, unknown := s.member(t, user("limited")), s.member(t, user("previews")), s.member(t, user("unknown"))
+			for _, u := range []string{"limited", "unknown"} {
+				_, err := s.api(t, adminToken).AddEntitlementWithResponse(t.Context(), user(u), client.EntitlementRequest{Plan: "gold"})
+				require.NoError(t, err)
+			}
+			asked := 0
+			ask := func(stream, key, session string) string {
+				asked++
+				lines := strings.Split(recordedWithKey(t, stream, key), "\n")
+				lines[5] = strings.Repeat(session, 32)
+				return s.ask(t, "USER_NEW", fmt.Sprint("uuid-", asked), strings.Join(lines, "\n"))
+			}
+			counted := func(metric, calls, more string) string {
+				return s.counted(t, `authhook_database_`+metric+`{`+`calls="`+calls+`"`+more+`}`)
+			}
+			refused := func() [2]string {
+				return [2]string{counted("refused_total", "reads", `,cause="away"`), counted("refused_total", "writes", `,cause="away"`)}
+			}
+			// Their facts are in memory afterwards.
+			require.Equal(t, "true", ask("movie", limited, "ab"))
+			require.Equal(t, "false", ask("movie", limited, "cd"), "over the limit")
+			require.Equal(t, "false", ask("movie", previews, "ef"))
+
+			outage.begin(proxy)
+			everybody := func() {
+				for range 2 { // the first may be the one that looks
+					assert.Equal(t, "false", ask("movie", unknown, "12"))
+				}
+				for range 2 {
+					assert.Equal(t, "false", ask("trailer", previews, "ef"))
+				}
+				assert.Equal(t, "false", ask("movie", limited, "cd"))
+			}
+			for counted("open", "reads", "") != "1" || counted("open", "writes", "") != "1" {
+				everybody()
+				require.NoError(t, t.Context().Err())
+			}
+			before := refused()
+			for is := before; is[0] == before[0] || is[1] == before[1]; is = refused() {
+				everybody()
+				require.NoError(t, t.Context().Err())
+			}
+			s.waitLog(t, `the database does not answer.*calls=writes`)
+
+			outage.end(proxy)
+			_, err := s.api(t, adminToken).ListUsersWithResponse(t.Context(), nil)
+			require.NoError(t, err, "the API asks by itself")
+			answered := func(want string, stream, key, session string) {
+				t.Helper()
+				require.Eventually(t, func() bool { return ask(stream, key, session) == want }, 30*time.Second, 5*time.Millisecond)
+			}
+			answered("true", "movie", unknown, "12")
+			answered("true", "trailer", previews, "ef")
+			assert.Equal(t, "false", ask("movie", limited, "cd"), "the limit stands")
+			assert.Equal(t, "0", counted("open", "reads", ""))
+			assert.Equal(t, "0", counted("open", "writes", ""))
+			s.waitLog(t, `the database answers.*calls=writes`)
+			looked := 0
+			for _, answer := range []string{"hit", "miss", "unverified", "not_asked"} {
+				if s.counted(t, `authhook_redis_previews_total{answer="`+answer+`"}`) != "0" {
+					looked++
+				}
+			}
+			assert.NotZero(t, looked, "previews go by way of Redis")
+			assert.Zero(t, s.stop(), s.log.String())
+		})
+	}
+}
+
+// How old facts may be is a setting, and how much older during an outage.
+func TestHowOldFactsMayBeIsASetting(t *testing.T) {
+	for stale, answer := range map[string]string{"10m": "true", "0s": "false"} {
+		t.Run(stale, func(t *testing.T) {
+			proxy, db := storetest.NewProxy(t, storetest.PostgresSchema(t))
+			s := serveForTest(t, "--database-url", db, "--admin-token", adminToken, "--facts-fresh", "20ms", "--facts-stale", stale,
+				"--facts-entries", "1000", "--catalog", write(t, "catalog.yaml", "streams: [{match: movie, access: authenticated}]"))
+			key := s.member(t, "anna")
+			asked := 0
+			ask := func() string {
+				asked++
+				return s.ask(t, "USER_NEW", fmt.Sprint("uuid-", asked), recordedWithKey(t, "movie", key))
+			}
+			require.Equal(t, "true", ask())
+			loads := func() string { return s.counted(t, "authhook_facts_loads_total") }
+			read := loads()
+			require.Eventually(t, func() bool { return ask() == "true" && loads() != read }, 30*time.Second, time.Millisecond, "they are read again")
+
+			proxy.Down()
+			require.Eventually(t, func() bool {
+				return ask() == answer && s.counted(t, `authhook_store_errors_total{cause="facts_load"}`) != "0"
+			}, 30*time.Second, time.Millisecond)
+			for range 10 {
+				assert.Equal(t, answer, ask())
+			}
+			assert.Equal(t, stale == "10m", s.counted(t, `authhook_facts_asked_total{answer="stale"}`) != "0")
+		})
+	}
+}
