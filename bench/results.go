@@ -103,7 +103,7 @@ func (f *found) writeTables(w io.Writer) error {
 	fmt.Fprintf(b, "%d askers without a pause, on the cores of the service.\n\n", f.pace.Askers)
 	write(bench.Throughput(f.trials))
 	redis := bench.Find(f.trials, bench.TCPEach.Name, "authhook, cold: PostgreSQL + Redis")
-	fmt.Fprintf(b, "\nWith Redis, another service had read all facts before: %.1f %% of them were taken from there.\n", 100*redis.Seen.FromRedis())
+	fmt.Fprintf(b, "\nWith Redis, another service had read all facts before: %.1f %% of what was looked for there was found.\n", 100*redis.Seen.FromRedis())
 
 	heading("Latency")
 	write(bench.Latency(f.trials, f.pace.Askers))

@@ -49,7 +49,7 @@ type Mark struct {
 
 // Measures of the picture, in its own units.
 const (
-	labelWidth, panelWidth, margin   = 236, 380, 24
+	labelWidth, panelWidth, margin   = 264, 380, 24
 	rowHeight, groupGap, headerAbove = 24, 34, 84
 	charWidth                        = 6.4 // of a letter of the labels, about
 )
@@ -58,12 +58,13 @@ const chartStyle = `
   svg { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
   .ground { fill: #ffffff; } .text { fill: #1f2328; } .quiet { fill: #656d76; } .title { font-size: 17px; font-weight: 600; }
   .head { font-weight: 600; } .small { font-size: 12px; } .grid { stroke: #d8dee4; stroke-width: 1; }
+  .figure { font-size: 12px; paint-order: stroke; stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round; }
   .bar { fill: #2f6fde; } .dot { fill: #2f6fde; } .span { stroke: #2f6fde; stroke-width: 2; stroke-opacity: .45; }
   .far { fill: #ffffff; stroke: #2f6fde; stroke-width: 2; }
   .reference .bar, .reference .dot { fill: #8c959f; } .reference .span { stroke: #8c959f; } .reference .far { stroke: #8c959f; }
   @media (prefers-color-scheme: dark) {
     .ground { fill: #0d1117; } .text { fill: #e6edf3; } .quiet { fill: #8d96a0; } .grid { stroke: #30363d; }
-    .bar, .dot { fill: #5794f7; } .span { stroke: #5794f7; } .far { fill: #0d1117; stroke: #5794f7; }
+    .figure { stroke: #0d1117; } .bar, .dot { fill: #5794f7; } .span { stroke: #5794f7; } .far { fill: #0d1117; stroke: #5794f7; }
     .reference .bar, .reference .dot { fill: #6e7681; } .reference .span { stroke: #6e7681; } .reference .far { stroke: #6e7681; }
   }
 `
@@ -113,13 +114,13 @@ func (c *Chart) row(d *drawing, r Row, y float64) {
 		if !c.Panels[i].Times {
 			x := left + c.scale(i).at(m.Value)
 			d.line(`<rect class="bar" x="%.1f" y="%.1f" width="%.1f" height="%d" rx="2"/>`, left, y+4, x-left, rowHeight-8)
-			d.text(x+7, middle+4, "text small", "start", m.Text)
+			d.text(x+7, middle+4, "text figure", "start", m.Text)
 			continue
 		}
 		p50, p99 := left+c.scale(i).at(float64(m.P50)), left+c.scale(i).at(float64(m.P99))
 		d.line(`<line class="span" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, p50, p99, middle, middle)
 		d.line(`<circle class="dot" cx="%.1f" cy="%.1f" r="5"/><circle class="far" cx="%.1f" cy="%.1f" r="4"/>`, p50, middle, p99, middle)
-		d.text(p99+10, middle+4, "text small", "start", Brief(m.P50)+" · "+Brief(m.P99))
+		d.text(p99+10, middle+4, "text figure", "start", Brief(m.P50)+" · "+Brief(m.P99))
 	}
 	d.line(`</g>`)
 }

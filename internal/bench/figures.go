@@ -38,12 +38,12 @@ func Latency(trials []*Trial, askers int) *Table {
 
 // ThroughputChart is a picture of [Throughput].
 func ThroughputChart(trials []*Trial, note string) *Chart {
-	c := &Chart{Title: "Requests a second", Note: note, Panels: []Panel{{Title: "and of a bare chi handler's, asked the same way"}}}
+	c := &Chart{Title: "Requests a second", Note: note, Panels: []Panel{{Title: "and their share of a bare chi handler's, asked the same way"}}}
 	c.Groups = groups(trials, func(t *Trial) []Mark {
 		ratio, _, _ := t.Ratio(Reference(trials, t.Way))
 		text := Thousands(t.PerSecond())
 		if t.Subject != "bare chi" {
-			text += fmt.Sprintf("   × %.2f", ratio)
+			text += fmt.Sprintf(" (%.0f %%)", 100*ratio)
 		}
 		return []Mark{{Value: t.PerSecond(), Text: text}}
 	})

@@ -58,6 +58,7 @@ const (
 	loads           = "authhook_facts_loads_total"
 	entitled        = `authhook_decisions_total{reason="entitled",trigger="USER_NEW"}`
 	redisLooks      = "authhook_redis_facts_total"
+	redisWritten    = `authhook_redis_writes_total{outcome="written"}`
 	redisHits       = redisLooks + `{answer="hit"}`
 	sessionsOpen    = `authhook_sessions{node="` + NodeName + `",state="open"}`
 	sessionsWaiting = "authhook_sessions_waiting"

@@ -144,15 +144,23 @@ func (b *Bench) ColdWithRedis(ctx context.Context, db *Database, redis string, p
 	return b.cold(db, p, "authhook, cold: "+db.Kind+" + Redis", b.warmFromRedis, "--redis-url", redis), other, nil
 }
 
-// fillRedis has the other service read all facts, until Redis finds them.
+// fillRedis has the other service read all facts, and waits until it has written them to Redis.
 func (b *Bench) fillRedis(ctx context.Context, other *Program, p *People) error {
-	const written = `authhook_redis_writes_total{outcome="written"}`
-	const crowded = `authhook_redis_writes_total{outcome="crowded"}`
-	asks := Limits{Askers: writers}
-	if _, err := Ask(ctx, KeptAlive.target(other), Once(p.Questions(HTTPKept, 0, len(p.Keys))), asks); err != nil {
+	if err := b.untilRedis(ctx, other, KeptAlive, p, earlier, func(m Metrics) bool { return m[redisWritten] > 0 }); err != nil {
 		return err
 	}
-	return other.Until(ctx, "facts are in Redis", func(m Metrics) bool { return m[written]+m[crowded] >= float64(len(p.Keys)) })
+	if _, err := Ask(ctx, KeptAlive.target(other), Once(p.Questions(HTTPKept, earlier, len(p.Keys)-earlier)), Limits{Askers: writers}); err != nil {
+		return err
+	}
+	const calm = 20 // looks
+	last, same := -1.0, 0
+	return other.Until(ctx, "facts are in Redis", func(m Metrics) bool {
+		if m[redisWritten] != last {
+			last, same = m[redisWritten], 0
+		}
+		same++
+		return same > calm
+	})
 }
 
 // earlier is how many people ask before anything is measured, so that what is made at the first ask is made.
@@ -203,27 +211,34 @@ func (b *Bench) warm(ctx context.Context, service *Program, way Way, p *People, 
 
 type warming func(ctx context.Context, service *Program, way Way, p *People, people int) error
 
-// warmFromRedis is warm, one after the other, until facts are found in Redis: after a start none are taken from it until the
-// service has found out where the change feed stands.
+// warmFromRedis is warm, one after the other, until facts are found in Redis.
 func (b *Bench) warmFromRedis(ctx context.Context, service *Program, way Way, p *People, people int) error {
+	return b.untilRedis(ctx, service, way, p, people, func(m Metrics) bool { return m[redisHits] > 0 })
+}
+
+// untilRedis has people ask, one after the other and ever more slowly, until a service does with its Redis what it is to do: after a
+// start it asks nothing of it until it answered a probe, and takes no facts from it until it knows where the change feed stands.
+func (b *Bench) untilRedis(ctx context.Context, service *Program, way Way, p *People, people int, does func(Metrics) bool) error {
 	questions := Once(p.Questions(way.framing, 0, people))
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for range people / 2 {
+	for n := range people {
 		if _, err := Ask(ctx, way.target(service), questions, Limits{Askers: 1, Asks: 1}); err != nil {
 			return err
+		}
+		select {
+		case <-time.After(min(time.Duration(n+1)*5*time.Millisecond, 500*time.Millisecond)):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		m, err := service.Metrics(ctx)
 		if err != nil {
 			return err
 		}
-		if m[redisHits] > 0 {
+		if does(m) {
 			_, err := Ask(ctx, way.target(service), questions, Limits{Askers: writers})
 			return err
 		}
-		<-again.C
 	}
-	return errors.New("nothing is taken from Redis that another service had read")
+	return errors.New("the service makes no use of its Redis: " + service.lastWords())
 }
 
 // Crowd is what became of many who asked at once.
