@@ -104,6 +104,9 @@ func (f *found) writeTables(w io.Writer) error {
 	write(bench.Throughput(f.trials))
 	redis := bench.Find(f.trials, bench.TCPEach.Name, "authhook, cold: PostgreSQL + Redis")
 	fmt.Fprintf(b, "\nWith Redis, another service had read all facts before: %.1f %% of what was looked for there was found.\n", 100*redis.Seen.FromRedis())
+	if denied, asked := bench.Denied(f.trials); denied > 0 {
+		fmt.Fprintf(b, "%d of %s asks were denied, since their facts could not be read in time.\n", denied, bench.Thousands(float64(asked)))
+	}
 
 	heading("Latency")
 	write(bench.Latency(f.trials, f.pace.Askers))
@@ -116,20 +119,10 @@ func (f *found) writeTables(w io.Writer) error {
 	write(programs)
 
 	heading("From a change to its command")
-	fmt.Fprint(b, "From the moment at which it is sent until the command is at a stand-in MistServer, the commit included. Medians and p99 of all.\n\n")
-	changes := &bench.Table{Texts: 2, Head: []string{"what", "database", "p50", "p99", "of"}}
+	fmt.Fprint(b, "From the moment at which it is sent until the command is at a stand-in MistServer, the commit included. Of all that there were.\n\n")
+	changes := bench.NewChangeTable()
 	for _, in := range f.databases {
-		for _, row := range []struct {
-			what  string
-			times bench.Times
-		}{
-			{"a payment webhook, one at a time", in.changes.PaymentsSingly},
-			{"a payment webhook, each right after the last one's command", in.changes.PaymentsAtOnce},
-			{"the answer to a payment webhook", in.changes.PaymentAnswers},
-			{"a call of the API, one at a time", in.changes.CallsSingly},
-		} {
-			changes.Add(row.what, in.kind, bench.Brief(row.times.P50()), bench.Brief(row.times.P99()), fmt.Sprint(len(row.times)))
-		}
+		in.changes.AddTo(changes, in.kind)
 	}
 	write(changes)
 

@@ -131,7 +131,7 @@ func (s *suite) build(ctx context.Context) error {
 		return err
 	}
 	s.Authhook, s.trigger = filepath.Join(s.Dir, "authhook"), filepath.Join(s.Dir, "authhook-trigger")
-	s.Reference = bench.Launch{Path: self, Args: []string{asReference}}
+	s.Reference = []string{self, asReference}
 	return nil
 }
 

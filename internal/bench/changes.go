@@ -26,6 +26,26 @@ type ChangeTimes struct {
 	CallsSingly Times
 }
 
+// NewChangeTable is a table for [ChangeTimes], without rows yet.
+func NewChangeTable() *Table {
+	return &Table{Texts: 2, Head: []string{"what", "database", "p50", "p99", "of"}}
+}
+
+// AddTo adds the times with one database to such a table.
+func (t ChangeTimes) AddTo(table *Table, kind string) {
+	for _, row := range []struct {
+		what  string
+		times Times
+	}{
+		{"a payment webhook, one at a time", t.PaymentsSingly},
+		{"a payment webhook, each right after the last one's command", t.PaymentsAtOnce},
+		{"the answer to a payment webhook", t.PaymentAnswers},
+		{"a call of the API, one at a time", t.CallsSingly},
+	} {
+		table.Add(row.what, kind, Brief(row.times.P50()), Brief(row.times.P99()), fmt.Sprint(len(row.times)))
+	}
+}
+
 // The secrets of the service that is measured. Nobody else reaches it: it listens on a loopback address, for minutes.
 const (
 	adminToken   = "the-admin-token-of-a-measuring"

@@ -25,6 +25,18 @@ func Throughput(trials []*Trial) *Table {
 	return t
 }
 
+// Denied is how many were asked of all trials, and how many of those were denied though entitled, since their facts could not be
+// read in time.
+func Denied(trials []*Trial) (denied, asked int) {
+	for _, t := range trials {
+		for _, r := range t.Rounds {
+			denied += r.Alone.Denied + r.Busy.Denied
+			asked += len(r.Alone.Times) + len(r.Busy.Times)
+		}
+	}
+	return denied, asked
+}
+
 // Latency is a table of how long an answer takes.
 func Latency(trials []*Trial, askers int) *Table {
 	t := &Table{Texts: 2, Head: []string{"way", "who answers", "alone, p50", "p99", fmt.Sprintf("%d at once, p50", askers), "p99"}}

@@ -32,14 +32,14 @@ func (b *Bench) Memory(ctx context.Context, db *Database, p *People, sessions in
 		return m, err
 	}
 	defer func() { err = errors.Join(err, service.Stop()) }()
-	known := Again(p.Reruns(Wire, 0, knownUsers))
+	known := Again(p.Reruns(Wire, 0, KnownUsers))
 	ask := func(events int) error {
 		_, err := Ask(ctx, SocketEach.target(service), known, Limits{Askers: writers, Asks: events})
 		return err
 	}
 	before, after := eventsKept*3/2, eventsKept-sessions%eventsKept+eventsKept
 	if sessions < eventsKept { // not worth it
-		before, after = knownUsers, knownUsers
+		before, after = KnownUsers, KnownUsers
 	}
 	if err := ask(before); err != nil {
 		return m, err
@@ -60,7 +60,7 @@ func (b *Bench) Memory(ctx context.Context, db *Database, p *People, sessions in
 
 // register opens sessions that were not there, of a hundred users.
 func (b *Bench) register(ctx context.Context, service *Program, p *People, sessions int) error {
-	few := &People{name: p.name, Keys: p.Keys[:knownUsers]}
+	few := &People{name: p.name, Keys: p.Keys[:KnownUsers]}
 	b.viewers += sessions
 	_, err := Ask(ctx, SocketEach.target(service), Once(few.Questions(Wire, b.viewers, sessions)), Limits{Askers: writers})
 	if err != nil {

@@ -9,9 +9,12 @@ import (
 
 // Bench is what all measuring shares.
 type Bench struct {
-	// Authhook is the program that is measured. Reference runs [ServeReference]; its flags are those of "authhook serve".
+	// Authhook is the program that is measured. Reference is a program, with its first arguments, that runs [ServeReference]; it is
+	// told where by --listen and --socket, as "authhook serve" is.
 	Authhook  string
-	Reference Launch
+	Reference []string
+	// Env is added to the environment of every program.
+	Env []string
 	// Dir is a directory of the measuring's own, which whoever made it clears away. Its path is short: sockets are in it.
 	Dir string
 
@@ -24,7 +27,7 @@ type Bench struct {
 func (b *Bench) serve(db *Database, mist string, args ...string) Launch {
 	return Launch{
 		Path: b.Authhook, Args: append([]string{"serve", "--database-url", db.URL, "--mist", mist, "--node", NodeName}, args...),
-		Dir: b.Dir, Name: b.name("s"),
+		Env: b.Env, Dir: b.Dir, Name: b.name("s"),
 	}
 }
 
@@ -62,14 +65,13 @@ func (w Way) target(p *Program) Target {
 	return to
 }
 
-// knownUsers have knownSessions sessions: those whose facts are in memory.
-const knownUsers, knownSessions = 100, 1000
+// KnownUsers is how many users have facts in memory, and knownSessions are theirs.
+const KnownUsers, knownSessions = 100, 1000
 
 // BareChi are the trials of the reference, which is asked the same as authhook, over the socket too in HTTP. It runs until it
 // is stopped.
 func (b *Bench) BareChi(ctx context.Context, p *People) ([]*Trial, *Program, error) {
-	b.Reference.Dir, b.Reference.Name = b.Dir, b.name("r")
-	reference, err := Start(ctx, b.Reference)
+	reference, err := Start(ctx, Launch{Path: b.Reference[0], Args: b.Reference[1:], Env: b.Env, Dir: b.Dir, Name: b.name("r")})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,7 +121,7 @@ func (b *Bench) NewSessions(db *Database, p *People, most int) []*Trial {
 				return nil, nil, err
 			}
 			b.viewers += most
-			return service, Once(p.Questions(way.framing, b.viewers, most)), b.warm(ctx, service, way, p, knownUsers)
+			return service, Once(p.Questions(way.framing, b.viewers, most)), b.warm(ctx, service, way, p, KnownUsers)
 		}))
 	}
 	return trials
