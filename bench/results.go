@@ -44,10 +44,14 @@ func (f *found) budgets() []budget {
 		all = append(all, budget{"a decision with no fact in memory, " + kind, "one round trip", fmt.Sprintf("%.2f loads a decision", each), each <= 1})
 	}
 	for _, in := range f.databases {
+		c := in.crowd
+		measured := fmt.Sprintf("%.0f loads, all answered in %s", c.Loads, bench.Brief(c.Took))
+		if c.Denied > 0 {
+			measured += fmt.Sprintf(", %d denied: their facts could not be read in time", c.Denied)
+		}
 		all = append(all, budget{
-			fmt.Sprintf("%s sessions of %d users ask at once, %s", bench.Thousands(float64(in.crowd.Sessions)), f.pace.crowdUsers, in.kind),
-			fmt.Sprintf("%d loads", f.pace.crowdUsers), fmt.Sprintf("%.0f loads, all answered in %s", in.crowd.Loads, bench.Brief(in.crowd.Took)),
-			in.crowd.Loads <= float64(f.pace.crowdUsers),
+			fmt.Sprintf("%s sessions of %d users ask at once, %s", bench.Thousands(float64(c.Sessions)), f.pace.crowdUsers, in.kind),
+			fmt.Sprintf("%d loads", f.pace.crowdUsers), measured, c.Loads <= float64(f.pace.crowdUsers) && c.Denied == 0,
 		})
 	}
 	others := ""

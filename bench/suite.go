@@ -32,7 +32,7 @@ type pace struct {
 var (
 	full = pace{
 		Pace:   bench.Pace{Rounds: 5, Alone: 400, Askers: 8, Busy: 800 * time.Millisecond},
-		people: 6000, newSessions: 30_000, triggers: 300, crowd: 10_000, crowdUsers: 100, sessions: 100_000, starts: 3, changing: 40, decide: time.Second,
+		people: 5000, newSessions: 30_000, triggers: 300, crowd: 10_000, crowdUsers: 100, sessions: 100_000, starts: 3, changing: 40, decide: time.Second,
 	}
 	smoke = pace{
 		Pace:   bench.Pace{Rounds: 1, Alone: 20, Askers: 8, Busy: 50 * time.Millisecond},

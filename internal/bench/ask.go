@@ -159,7 +159,8 @@ func (a *asker) exchange(q Question) error {
 // errDenied says that somebody was denied who is entitled.
 var errDenied = errors.New("denied, though entitled")
 
-// AskAtOnce has everybody ask at the same moment: first all connect, then all send. Times are from that moment.
+// AskAtOnce has everybody ask at the same moment: first all connect, then all send. Times are from that moment. Who is denied is
+// counted.
 func AskAtOnce(ctx context.Context, to Target, list []Question) (Answers, error) {
 	askers := make([]asker, len(list))
 	defer func() {
@@ -180,17 +181,22 @@ func AskAtOnce(ctx context.Context, to Target, list []Question) (Answers, error)
 	asking := errgroup.Group{}
 	now := make(chan struct{})
 	var began time.Time
+	var denied atomic.Int64
 	for i := range askers {
 		asking.Go(func() error {
 			<-now
 			err := askers[i].exchange(list[i])
 			a.Times[i] = time.Since(began)
+			if errors.Is(err, errDenied) {
+				denied.Add(1)
+				return nil
+			}
 			return err
 		})
 	}
 	began = time.Now()
 	close(now)
 	err := asking.Wait()
-	a.Took = time.Since(began)
+	a.Took, a.Denied = time.Since(began), int(denied.Load())
 	return a, err
 }

@@ -67,9 +67,9 @@ const (
 	resident        = "process_resident_memory_bytes"
 )
 
-// Until waits until the service's metrics are as they are to be, for a minute at most.
+// Until waits until the service's metrics are as they are to be, for a while.
 func (p *Program) Until(ctx context.Context, what string, are func(Metrics) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := p.until(ctx, func(ctx context.Context) (bool, error) {
 		m, err := p.Metrics(ctx)

@@ -33,8 +33,9 @@ const plan = "gold"
 
 // People are users by number, with a key each.
 type People struct {
-	name string
-	Keys []string
+	name  string
+	Keys  []string
+	until time.Time // when what they are entitled to ends
 }
 
 // User is the id of the n-th.
@@ -51,10 +52,10 @@ func Settle(ctx context.Context, s Store, name string, users int, entitled bool)
 	if _, _, err := s.ApplyCatalog(ctx, Catalog(), nil); err != nil {
 		return nil, err
 	}
-	p := &People{name: name, Keys: make([]string, users)}
+	now := time.Now().UTC().Truncate(time.Second)
+	p := &People{name: name, Keys: make([]string, users), until: now.Add(30 * 24 * time.Hour)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writers)
-	now := time.Now()
 	for i := range users {
 		p.Keys[i] = credential.NewKey()
 		group.Go(func() error {
@@ -68,7 +69,7 @@ func Settle(ctx context.Context, s Store, name string, users int, entitled bool)
 			if !entitled {
 				return nil
 			}
-			_, err := s.AddEntitlement(ctx, user, policy.Entitlement{Plan: plan, Source: "bench", Until: now.Add(30 * 24 * time.Hour)})
+			_, err := s.AddEntitlement(ctx, user, policy.Entitlement{Plan: plan, Source: "bench", Until: p.until})
 			return err
 		})
 	}

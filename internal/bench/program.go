@@ -24,9 +24,9 @@ type Program struct {
 }
 
 const (
-	// startTime and stopTime are how long a program may take to be ready, and to end.
-	startTime = 60 * time.Second
-	stopTime  = 10 * time.Second
+	// patience is how long is waited for what a program is to become, on a machine that others keep busy; stopTime for its end.
+	patience = 3 * time.Minute
+	stopTime = 10 * time.Second
 	// lookEvery is how often a program is asked whether it is ready.
 	lookEvery = 2 * time.Millisecond
 )
@@ -46,7 +46,7 @@ func Start(ctx context.Context, l Launch) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	ready, cancel := context.WithTimeout(ctx, startTime)
+	ready, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := p.until(ready, p.Ready); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s is not ready: %w: %s", l.Name, err, p.lastWords()), p.Stop())

@@ -24,6 +24,8 @@ const (
 	HTTPKept
 	// Wire is authhook-trigger's own, with a connection for each question.
 	Wire
+	// WireUnnamed is the same without the event's UUID: so the service does not remember it, to answer it alike.
+	WireUnnamed
 )
 
 // uuidPlace stands where each ask has a UUID of its own: no two are the same event.
@@ -32,7 +34,7 @@ const uuidPlace = "UUIDUUIDUUIDUUID"
 // Question is a USER_NEW, ready to be sent but for its UUID.
 type Question struct {
 	text   []byte
-	uuidAt int
+	uuidAt int // below zero: it has none
 }
 
 // NewQuestion is what MistServer asks when a viewer with a key comes from an address. It asks again about a session that runs
@@ -44,9 +46,13 @@ func NewQuestion(f Framing, key string, from netip.Addr, rerun bool) Question {
 		body += "\nfalse" // the seventh line stands on the first ask only
 	}
 	var text []byte
-	if f == Wire {
+	if f == Wire || f == WireUnnamed {
+		uuid := uuidPlace
+		if f == WireUnnamed {
+			uuid = ""
+		}
 		text, _ = wire.AppendCall(nil, &wire.Call{ // no text of it is too long
-			Type: "USER_NEW", UUID: uuidPlace, Instance: instance, Name: NodeName, Default: "false", UnixMillis: 1795327221030, PID: 30077, Body: []byte(body),
+			Type: "USER_NEW", UUID: uuid, Instance: instance, Name: NodeName, Default: "false", UnixMillis: 1795327221030, PID: 30077, Body: []byte(body),
 		})
 	} else {
 		connection := "close"
@@ -71,6 +77,9 @@ var asked atomic.Uint64
 // appendTo appends the question with a UUID that no other ask has.
 func (q Question) appendTo(b []byte) []byte {
 	b = append(b[:0], q.text...)
+	if q.uuidAt < 0 {
+		return b
+	}
 	uuid := b[q.uuidAt : q.uuidAt+len(uuidPlace)]
 	n := asked.Add(1)
 	for i := range uuid {

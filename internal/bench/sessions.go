@@ -21,60 +21,56 @@ type Memory struct {
 func (m Memory) HeapEach() float64     { return (m.Heap[1] - m.Heap[0]) / float64(m.Sessions) }
 func (m Memory) ResidentEach() float64 { return (m.Resident[1] - m.Resident[0]) / float64(m.Sessions) }
 
-// eventsKept is after how many events the service forgets as many older ones, which it remembers to answer them alike.
-const eventsKept = 65_536
-
-// Memory opens sessions of a hundred users at a service, and says what they cost. What is asked before and after is as much as has
-// the service remember as many events, so that those do not count; and enough garbage for Go to have collected it since.
+// Memory opens sessions of a hundred users at a service, and says what they cost. Their events have no UUID: those that a service
+// remembers are so many at most, however many sessions there are.
 func (b *Bench) Memory(ctx context.Context, db *Database, p *People, sessions int) (m Memory, err error) {
 	service, err := Start(ctx, b.serve(db, noMist, "--log-level", "warn"))
 	if err != nil {
 		return m, err
 	}
 	defer func() { err = errors.Join(err, service.Stop()) }()
-	known := Again(p.Reruns(Wire, 0, KnownUsers))
-	ask := func(events int) error {
-		_, err := Ask(ctx, SocketEach.target(service), known, Limits{Askers: writers, Asks: events})
-		return err
-	}
-	before, after := eventsKept*3/2, eventsKept-sessions%eventsKept+eventsKept
-	if sessions < eventsKept { // not worth it
-		before, after = KnownUsers, KnownUsers
-	}
-	if err := ask(before); err != nil {
+	if err := b.warm(ctx, service, SocketEach, p, KnownUsers); err != nil {
 		return m, err
 	}
 	m.Sessions = sessions
-	if m.Heap[0], m.Resident[0], err = b.rest(ctx, service); err != nil {
+	if m.Heap[0], m.Resident[0], err = b.memory(ctx, service, p); err != nil {
 		return m, err
 	}
-	if err := b.register(ctx, service, p, sessions); err != nil {
+	few := &People{name: p.name, Keys: p.Keys[:KnownUsers]}
+	b.viewers += sessions
+	fresh := Once(few.Questions(WireUnnamed, b.viewers, sessions))
+	if _, err := Ask(ctx, SocketEach.target(service), fresh, Limits{Askers: writers}); err != nil {
 		return m, err
 	}
-	if err := ask(after); err != nil {
-		return m, err
-	}
-	m.Heap[1], m.Resident[1], err = b.rest(ctx, service)
+	m.Heap[1], m.Resident[1], err = b.memory(ctx, service, p)
 	return m, err
 }
 
-// register opens sessions that were not there, of a hundred users.
-func (b *Bench) register(ctx context.Context, service *Program, p *People, sessions int) error {
-	few := &People{name: p.name, Keys: p.Keys[:KnownUsers]}
-	b.viewers += sessions
-	_, err := Ask(ctx, SocketEach.target(service), Once(few.Questions(Wire, b.viewers, sessions)), Limits{Askers: writers})
-	if err != nil {
-		return err
+// memory waits until all sessions are written, has Go collect its garbage by making more of it, and reads what memory is used. What
+// lives of Go's heap follows from the size at which its collector begins again: twice what lived when it last ended, and once
+// more what it reads besides (go.dev/doc/gc-guide).
+func (b *Bench) memory(ctx context.Context, service *Program, p *People) (living, inAll float64, err error) {
+	const collections, atOnce = "go_gc_duration_seconds_count", 2000
+	written := func(m Metrics) bool { return m[sessionsWaiting] == 0 }
+	if err := service.Until(ctx, "sessions are written", written); err != nil {
+		return 0, 0, err
 	}
-	return service.Until(ctx, "all sessions are known", func(m Metrics) bool { return m[sessionsOpen] >= float64(sessions) })
-}
-
-// rest waits until everything is written, and reads what memory is used. What lives of Go's heap follows from the size at which its
-// collector begins again: twice what lived when it last ended, and once more what it reads besides (go.dev/doc/gc-guide).
-func (b *Bench) rest(ctx context.Context, service *Program) (living, inAll float64, err error) {
+	begin, err := service.Metrics(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	known := Again(p.Reruns(WireUnnamed, 0, KnownUsers))
+	for m := begin; m[collections] < begin[collections]+2; { // the first of them may have begun before
+		if _, err := Ask(ctx, SocketEach.target(service), known, Limits{Askers: writers, Asks: atOnce}); err != nil {
+			return 0, 0, err
+		}
+		if m, err = service.Metrics(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
 	err = service.Until(ctx, "sessions are written", func(m Metrics) bool {
 		living, inAll = (m[nextCollection]-m[stacks])/2, m[resident]
-		return m[sessionsWaiting] == 0
+		return written(m)
 	})
 	return living, inAll, err
 }
@@ -89,7 +85,7 @@ func StoredSessions(ctx context.Context, s FillStore, p *People, sessions int) e
 		list = append(list, policy.Session{
 			Node: NodeName, ID: mist.SessionID(mist.DefaultSessionMode, Stream, from, key, "HLS"), Instance: "before", State: policy.SessionOpen,
 			Stream: Stream, Address: from, Connector: "HLS", User: user, Credential: policy.HashKey(key), Reason: policy.Entitled, Plan: plan,
-			Tags: []string{"plan:" + plan}, Opened: now, Decided: now, Until: now.Add(30 * 24 * time.Hour),
+			Tags: []string{"plan:" + plan}, Opened: now, Decided: now, Until: p.until,
 		})
 		if len(list) == batch || n == sessions-1 {
 			if err := s.WriteSessions(ctx, list); err != nil {
@@ -126,7 +122,7 @@ func (b *Bench) start(ctx context.Context, db *Database, node *misttest.Server, 
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, service.Stop()) }()
-	ready, cancel := context.WithTimeout(ctx, startTime)
+	ready, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := service.until(ready, service.Ready); err != nil {
 		return 0, err

@@ -246,6 +246,7 @@ func (b *Bench) untilRedis(ctx context.Context, service *Program, way Way, p *Pe
 // Crowd is what became of many who asked at once.
 type Crowd struct {
 	Sessions int
+	Denied   int           // of them: their facts could not be read in time
 	Loads    float64       // reads of the database
 	Took     time.Duration // until the last was answered
 	P50      time.Duration
@@ -265,5 +266,5 @@ func (b *Bench) Crowd(ctx context.Context, db *Database, p *People, sessions, us
 		return c, err
 	}
 	m, err := service.Metrics(ctx)
-	return Crowd{Sessions: sessions, Loads: m[loads], Took: answers.Took, P50: answers.Times.P50()}, err
+	return Crowd{Sessions: sessions, Denied: answers.Denied, Loads: m[loads], Took: answers.Took, P50: answers.Times.P50()}, err
 }
