@@ -36,8 +36,8 @@ type Answers struct {
 // PerSecond is how many were answered in a second.
 func (a Answers) PerSecond() float64 { return float64(len(a.Times)) / a.Took.Seconds() }
 
-// answerTime is how long an answer may take. MistServer waits for 5 s.
-const answerTime = 5 * time.Second
+// answerTime is how long an answer may take, and attempts how often one is asked for: as MistServer does.
+const answerTime, attempts = 5 * time.Second, 5
 
 // Ask asks, over raw connections and as cheaply as it can, so that the service is what is measured. Everybody is to be let in, but
 // for one in a hundred whom a machine that is too busy keeps out.
@@ -160,7 +160,7 @@ func (a *asker) exchange(q Question) error {
 var errDenied = errors.New("denied, though entitled")
 
 // AskAtOnce has everybody ask at the same moment: first all connect, then all send. Times are from that moment. Who is denied is
-// counted.
+// counted; who gets no answer tries again, as MistServer does.
 func AskAtOnce(ctx context.Context, to Target, list []Question) (Answers, error) {
 	askers := make([]asker, len(list))
 	defer func() {
@@ -186,6 +186,10 @@ func AskAtOnce(ctx context.Context, to Target, list []Question) (Answers, error)
 		asking.Go(func() error {
 			<-now
 			err := askers[i].exchange(list[i])
+			for attempt := 1; attempt < attempts && err != nil && !errors.Is(err, errDenied); attempt++ {
+				askers[i].close()
+				err = askers[i].ask(list[i])
+			}
 			a.Times[i] = time.Since(began)
 			if errors.Is(err, errDenied) {
 				denied.Add(1)

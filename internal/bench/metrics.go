@@ -97,3 +97,12 @@ func (m Metrics) FromRedis() float64 {
 	}
 	return m[redisHits] / all
 }
+
+// written waits until no session waits to be written, and returns the metrics as they are then.
+func (p *Program) written(ctx context.Context) (found Metrics, err error) {
+	err = p.Until(ctx, "sessions are written", func(m Metrics) bool {
+		found = m
+		return m[sessionsWaiting] == 0
+	})
+	return found, err
+}

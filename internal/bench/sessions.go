@@ -51,11 +51,7 @@ func (b *Bench) Memory(ctx context.Context, db *Database, p *People, sessions in
 // more what it reads besides (go.dev/doc/gc-guide).
 func (b *Bench) memory(ctx context.Context, service *Program, p *People) (living, inAll float64, err error) {
 	const collections, atOnce = "go_gc_duration_seconds_count", 2000
-	written := func(m Metrics) bool { return m[sessionsWaiting] == 0 }
-	if err := service.Until(ctx, "sessions are written", written); err != nil {
-		return 0, 0, err
-	}
-	begin, err := service.Metrics(ctx)
+	begin, err := service.written(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -68,11 +64,8 @@ func (b *Bench) memory(ctx context.Context, service *Program, p *People) (living
 			return 0, 0, err
 		}
 	}
-	err = service.Until(ctx, "sessions are written", func(m Metrics) bool {
-		living, inAll = (m[nextCollection]-m[stacks])/2, m[resident]
-		return written(m)
-	})
-	return living, inAll, err
+	m, err := service.written(ctx)
+	return (m[nextCollection] - m[stacks]) / 2, m[resident], err
 }
 
 // StoredSessions fills a database with sessions that were open when the service was last there, of some users.

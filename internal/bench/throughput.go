@@ -197,7 +197,7 @@ func (b *Bench) fresh(way Way, subject string, start func(context.Context) (*Pro
 		if service == nil {
 			return nil
 		}
-		t.Seen, err = service.Metrics(ctx)
+		t.Seen, err = service.written(ctx)
 		err = errors.Join(err, service.Stop())
 		service = nil
 		return err
@@ -265,6 +265,6 @@ func (b *Bench) Crowd(ctx context.Context, db *Database, p *People, sessions, us
 	if err != nil {
 		return c, err
 	}
-	m, err := service.Metrics(ctx)
+	m, err := service.written(ctx)
 	return Crowd{Sessions: sessions, Denied: answers.Denied, Loads: m[loads], Took: answers.Took, P50: answers.Times.P50()}, err
 }
