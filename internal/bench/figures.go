@@ -50,7 +50,7 @@ func Latency(trials []*Trial, askers int) *Table {
 
 // ThroughputChart is a picture of [Throughput].
 func ThroughputChart(trials []*Trial, note string) *Chart {
-	c := &Chart{Title: "Requests a second", Note: note, Panels: []Panel{{Title: "and their share of a bare chi handler's, asked the same way"}}}
+	c := &Chart{Title: "Requests a second", Note: note, Panels: []Panel{{Title: "and their share of a bare chi handler's"}}}
 	c.Groups = groups(trials, func(t *Trial) []Mark {
 		ratio, _, _ := t.Ratio(Reference(trials, t.Way))
 		text := Thousands(t.PerSecond())

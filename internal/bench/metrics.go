@@ -56,7 +56,8 @@ func readMetrics(from io.Reader) (Metrics, error) {
 // The metrics that are looked at.
 const (
 	loads           = "authhook_facts_loads_total"
-	entitled        = `authhook_decisions_total{reason="entitled",trigger="USER_NEW"}`
+	decisions       = "authhook_decisions_total"
+	feedBehind      = "authhook_changes_behind_seconds" // below zero until the feed was read
 	redisLooks      = "authhook_redis_facts_total"
 	redisWritten    = `authhook_redis_writes_total{outcome="written"}`
 	redisHits       = redisLooks + `{answer="hit"}`
@@ -84,18 +85,20 @@ func (p *Program) Until(ctx context.Context, what string, are func(Metrics) bool
 	return nil
 }
 
-// LoadsEach is how many reads of the database there were for each decision about somebody entitled.
-func (m Metrics) LoadsEach() float64 { return m[loads] / m[entitled] }
+// LoadsEach is how many reads of the database there were for each decision.
+func (m Metrics) LoadsEach() float64 { return m[loads] / m.sum(decisions) }
 
 // FromRedis is the share of the looks into a Redis that found what was looked for.
-func (m Metrics) FromRedis() float64 {
-	all := 0.0
-	for name, looks := range m {
-		if strings.HasPrefix(name, redisLooks) {
-			all += looks
+func (m Metrics) FromRedis() float64 { return m[redisHits] / m.sum(redisLooks) }
+
+// sum is that of a metric under all its labels.
+func (m Metrics) sum(metric string) (all float64) {
+	for name, value := range m {
+		if strings.HasPrefix(name, metric+"{") {
+			all += value
 		}
 	}
-	return m[redisHits] / all
+	return all
 }
 
 // written waits until no session waits to be written, and returns the metrics as they are then.

@@ -259,6 +259,10 @@ func (b *Bench) Crowd(ctx context.Context, db *Database, p *People, sessions, us
 		return c, err
 	}
 	defer func() { err = errors.Join(err, service.Stop()) }()
+	// Before that, what is read may be read once more: changes may have been missed.
+	if err := service.Until(ctx, "the change feed is followed", func(m Metrics) bool { return m[feedBehind] >= 0 }); err != nil {
+		return c, err
+	}
 	few := &People{name: p.name, Keys: p.Keys[:users]}
 	b.viewers += sessions
 	answers, err := AskAtOnce(ctx, TCPEach.target(service), few.Questions(HTTPClose, b.viewers, sessions))
