@@ -77,8 +77,14 @@ generated: ## fail when what is generated is not what openapi.yaml says
 	done
 
 .PHONY: bench
-bench: ## the budgets, measured beside their references (BENCH, COUNT)
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 30m $(ARGS) \
+bench: ## all of it beside its references, into bench/ (some minutes; BENCH_SHORT=1: one)
+	scripts/with-services go run ./bench $(ARGS)
+
+# To compare two states: `make microbench >before.txt`, the change, `make microbench >after.txt`, and
+# `go run golang.org/x/perf/cmd/benchstat@latest before.txt after.txt`. COUNT=10 tells small differences.
+.PHONY: microbench
+microbench: ## the packages' benchmarks (BENCH, COUNT), as benchstat compares them
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 30m $(ARGS) \
 		./internal/policy ./internal/webhook ./internal/wire/socket ./cmd/authhook-trigger
 
 .PHONY: fuzz

@@ -2,17 +2,16 @@ package main
 
 import (
 	"context"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"authhook/client"
+	"authhook/internal/bench"
 	"authhook/internal/mist/misttest"
 )
 
@@ -29,13 +28,6 @@ func BenchmarkChange(b *testing.B) {
 
 const changingUsers = 100
 
-// rightChange is a change of a user's right, of which nothing is seen yet at MistServer.
-type rightChange struct {
-	called time.Time          // when its API call was made
-	effect misttest.EventKind // what becomes of the user's player
-	seen   chan struct{}      // closed by the first command or effect
-}
-
 func benchmarkChange(b *testing.B, db string) {
 	m, err := misttest.Start(misttest.Options{Name: "edge-1"})
 	require.NoError(b, err)
@@ -48,100 +40,84 @@ func benchmarkChange(b *testing.B, db string) {
 	api, err := client.New(s.url, adminToken)
 	require.NoError(b, err)
 	ctx := context.Background()
+	audience, players := changingAudience(b, m, api)
+	defer audience.Close()
 
-	var mu sync.Mutex
-	unseen := map[string]rightChange{} // by session
 	revoked := 0
 	toCommand, toWatching := []time.Duration{}, []time.Duration{}
-	defer m.OnCommand(func(c misttest.Command) {
-		mu.Lock()
-		defer mu.Unlock()
-		if change, ok := unseen[c.Target]; ok && c.Kind == "stop_sessid" {
-			toCommand = append(toCommand, c.At.Sub(change.called))
-			if change.effect == misttest.EventDenied {
+	entitlements := make([]string, changingUsers)
+	change := func(i int, entitled bool) bench.Effect {
+		user := "user-" + strconv.Itoa(i)
+		effect, call := misttest.EventDenied, func(ctx context.Context) error {
+			_, err := api.RemoveEntitlementWithResponse(ctx, user, entitlements[i])
+			return err
+		}
+		if entitled {
+			effect, call = misttest.EventAllowed, func(ctx context.Context) error {
+				made, err := api.AddEntitlementWithResponse(ctx, user, client.EntitlementRequest{Plan: "gold"})
+				if err == nil {
+					entitlements[i] = made.JSON201.ID
+				}
+				return err
+			}
+		}
+		e, err := audience.Change(ctx, players[i], effect, call)
+		require.NoError(b, err)
+		if e.Command > 0 {
+			toCommand = append(toCommand, e.Command)
+			if !entitled {
 				revoked++
 			}
-			delete(unseen, c.Target)
-			close(change.seen)
 		}
-	})()
-	// A player that is on its way back meets its new right without a command.
-	cameBack := func(e misttest.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		if change, ok := unseen[e.Session]; ok && e.Kind == change.effect {
-			delete(unseen, e.Session)
-			close(change.seen)
-		}
-	}
-	players := make([]*misttest.Player, changingUsers)
-	entitlements := make([]string, changingUsers)
-	change := func(i int, entitled bool) {
-		user := "user-" + strconv.Itoa(i)
-		session, this := players[i].SessionID(), rightChange{effect: misttest.EventDenied, seen: make(chan struct{})}
-		if entitled {
-			this.effect = misttest.EventAllowed
-		}
-		mu.Lock()
-		this.called = time.Now()
-		unseen[session] = this
-		mu.Unlock()
-		if entitled {
-			made, err := api.AddEntitlementWithResponse(ctx, user, client.EntitlementRequest{Plan: "gold"})
-			require.NoError(b, err)
-			entitlements[i] = made.JSON201.ID
-		} else {
-			_, err := api.RemoveEntitlementWithResponse(ctx, user, entitlements[i])
-			require.NoError(b, err)
-		}
-		<-this.seen
-	}
-	for i := range changingUsers {
-		user := "user-" + strconv.Itoa(i)
-		_, err := api.PutUserWithResponse(ctx, user, nil, client.UserChange{Status: client.Active})
-		require.NoError(b, err)
-		made, err := api.AddCredentialWithResponse(ctx, user, client.CredentialRequest{})
-		require.NoError(b, err)
-		players[i] = m.Connect(misttest.Viewer{
-			Stream: "movie", Token: made.JSON201.Token, Address: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}),
-			Reconnect: 250 * time.Millisecond,
-		})
-		defer players[i].Observe(cameBack)()
-	}
-	for _, p := range players {
-		require.NoError(b, p.Wait(ctx, misttest.Denied))
+		return e
 	}
 	toGone := []time.Duration{}
 	for b.Loop() {
 		began := make([]time.Time, changingUsers)
 		for i := range players {
-			began[i] = time.Now()
-			change(i, true)
+			began[i] = change(i, true).Called
 		}
-		for i, p := range players {
-			require.NoError(b, p.Wait(ctx, misttest.Watching))
-			for _, e := range slices.Backward(p.Events()) {
-				if e.Kind == misttest.EventAllowed {
-					toWatching = append(toWatching, e.At.Sub(began[i]))
-					break
-				}
-			}
-		}
+		require.NoError(b, audience.Wait(ctx, misttest.Watching))
+		toWatching = append(toWatching, watchingAfter(players, began)...)
 		for i := range players {
 			change(i, false)
 		}
-		for _, p := range players {
-			require.NoError(b, p.Wait(ctx, misttest.Denied))
-		}
-		mu.Lock()
-		due := revoked
-		mu.Unlock()
-		toGone = confirmations(b, s, due) // now: one that is overtaken by a new entitlement never comes
+		require.NoError(b, audience.Wait(ctx, misttest.Denied))
+		toGone = confirmations(b, s, revoked) // now: one that is overtaken by a new entitlement never comes
 	}
 	b.ReportMetric(0, "ns/op")
 	reportTimes(b, "command", toCommand)
 	reportTimes(b, "gone", toGone)
 	reportTimes(b, "watching", toWatching)
+}
+
+// changingAudience are the players of users who are entitled to nothing, all refused.
+func changingAudience(b *testing.B, m *misttest.Server, api *client.ClientWithResponses) (*bench.Audience, []*misttest.Player) {
+	audience := bench.NewAudience(m)
+	players := make([]*misttest.Player, changingUsers)
+	for i := range players {
+		user := "user-" + strconv.Itoa(i)
+		_, err := api.PutUserWithResponse(b.Context(), user, nil, client.UserChange{Status: client.Active})
+		require.NoError(b, err)
+		made, err := api.AddCredentialWithResponse(b.Context(), user, client.CredentialRequest{})
+		require.NoError(b, err)
+		players[i] = audience.Add("movie", made.JSON201.Token)
+	}
+	require.NoError(b, audience.Wait(b.Context(), misttest.Denied))
+	return audience, players
+}
+
+// watchingAfter is how long after its change each player was let in.
+func watchingAfter(players []*misttest.Player, changed []time.Time) (took []time.Duration) {
+	for i, p := range players {
+		for _, e := range slices.Backward(p.Events()) {
+			if e.Kind == misttest.EventAllowed {
+				took = append(took, e.At.Sub(changed[i]))
+				break
+			}
+		}
+	}
+	return took
 }
 
 // confirmations are the times that the service itself took until a revoked session was confirmed gone, as its log tells.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -22,12 +21,12 @@ import (
 	"authhook/internal/store/sqlite"
 )
 
-// asAuthhook has this test binary be authhook itself, so that it can be killed.
+// asAuthhook has this test binary be authhook itself, so that it can be killed, or measured.
 const asAuthhook = "AUTHHOOK_TEST_AS_AUTHHOOK"
 
 func init() {
 	if os.Getenv(asAuthhook) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+		main()
 	}
 }
 

@@ -50,6 +50,7 @@ type commands struct {
 	Explain explainCommand `cmd:"" help:"Say how a request would be decided, rule by rule, without effect."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's tables up to date."`
 	Demo    demoCommand    `cmd:"" help:"Show in a minute what authhook does, with nothing else installed."`
+	Bench   benchCommand   `cmd:"" help:"Measure in a minute what authhook does on this machine."`
 	Health  healthCommand  `cmd:"" help:"Say whether a service is healthy, for container images."`
 }
 

@@ -5,14 +5,13 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,94 +55,52 @@ func benchmarkPayment(b *testing.B, db string) {
 	defer transport.CloseIdleConnections()
 	sender := &http.Client{Transport: transport}
 
-	var mu sync.Mutex
-	unseen := map[string]rightChange{} // by session
+	audience, players := changingAudience(b, m, api)
+	defer audience.Close()
 	var toAnswer, toUnlock, toRevoke, toWatching, toGone []time.Duration
 	revokes := map[string][]time.Time{} // when they were asked for, by the session's first digits
-	defer m.OnCommand(func(c misttest.Command) {
-		mu.Lock()
-		defer mu.Unlock()
-		change, ok := unseen[c.Target]
-		if !ok || c.Kind != "stop_sessid" {
-			return
-		}
-		delete(unseen, c.Target)
-		if took := c.At.Sub(change.called); change.effect == misttest.EventAllowed {
-			toUnlock = append(toUnlock, took)
-		} else {
-			toRevoke = append(toRevoke, took)
-			revokes[c.Target[:8]] = append(revokes[c.Target[:8]], change.called)
-		}
-		close(change.seen)
-	})()
-	// A player that is on its way back meets its new right without a command.
-	cameBack := func(e misttest.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		if change, ok := unseen[e.Session]; ok && e.Kind == change.effect {
-			delete(unseen, e.Session)
-			close(change.seen)
-		}
+	tills, began := make([]*till, changingUsers), make([]time.Time, changingUsers)
+	for i := range tills {
+		tills[i] = newTill("user-" + strconv.Itoa(i))
 	}
-	players, tills := make([]*misttest.Player, changingUsers), make([]*till, changingUsers)
-	began := make([]time.Time, changingUsers)
 	pay := func(i int, status string, effect misttest.EventKind) {
-		this := rightChange{effect: effect, seen: make(chan struct{})}
-		body := tills[i].subscription(status)
-		r := fromStripe(ctx, b, s.url+"/billing/stripe", body, time.Now(), stripeSecret)
+		r := fromStripe(ctx, b, s.url+"/billing/stripe", tills[i].subscription(status), time.Now(), stripeSecret)
 		r.Close = false
-		mu.Lock()
-		this.called = time.Now()
-		began[i] = this.called
-		unseen[players[i].SessionID()] = this
-		mu.Unlock()
-		a, err := sender.Do(r)
-		require.NoError(b, err)
-		_, err = io.Copy(io.Discard, a.Body)
-		require.NoError(b, err)
-		require.NoError(b, a.Body.Close())
-		require.Equal(b, http.StatusOK, a.StatusCode)
-		toAnswer = append(toAnswer, time.Since(this.called))
-		<-this.seen
-	}
-	for i := range changingUsers {
-		user := "user-" + strconv.Itoa(i)
-		_, err := api.PutUserWithResponse(ctx, user, nil, client.UserChange{Status: client.Active})
-		require.NoError(b, err)
-		made, err := api.AddCredentialWithResponse(ctx, user, client.CredentialRequest{})
-		require.NoError(b, err)
-		tills[i] = newTill(user)
-		players[i] = m.Connect(misttest.Viewer{
-			Stream: "movie", Token: made.JSON201.Token, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}),
-			Reconnect: 250 * time.Millisecond,
+		seen, err := audience.Change(ctx, players[i], effect, func(context.Context) error {
+			a, err := sender.Do(r)
+			if err != nil {
+				return err
+			}
+			if a.StatusCode != http.StatusOK {
+				return errors.New(a.Status)
+			}
+			_, err = io.Copy(io.Discard, a.Body)
+			return errors.Join(err, a.Body.Close())
 		})
-		defer players[i].Observe(cameBack)()
-	}
-	for _, p := range players {
-		require.NoError(b, p.Wait(ctx, misttest.Denied))
+		require.NoError(b, err)
+		began[i] = seen.Called
+		toAnswer = append(toAnswer, seen.Answered)
+		switch {
+		case seen.Command == 0: // its player met its new right without one
+		case effect == misttest.EventAllowed:
+			toUnlock = append(toUnlock, seen.Command)
+		default:
+			toRevoke = append(toRevoke, seen.Command)
+			session := players[i].SessionID()[:8]
+			revokes[session] = append(revokes[session], seen.Called)
+		}
 	}
 	for b.Loop() {
 		for i := range players {
 			pay(i, "active", misttest.EventAllowed)
 		}
-		for i, p := range players {
-			require.NoError(b, p.Wait(ctx, misttest.Watching))
-			for _, e := range slices.Backward(p.Events()) {
-				if e.Kind == misttest.EventAllowed {
-					toWatching = append(toWatching, e.At.Sub(began[i]))
-					break
-				}
-			}
-		}
+		require.NoError(b, audience.Wait(ctx, misttest.Watching))
+		toWatching = append(toWatching, watchingAfter(players, began)...)
 		for i := range players {
 			pay(i, "unpaid", misttest.EventDenied)
 		}
-		for _, p := range players {
-			require.NoError(b, p.Wait(ctx, misttest.Denied))
-		}
-		mu.Lock()
+		require.NoError(b, audience.Wait(ctx, misttest.Denied))
 		toGone = goneAfter(b, s, revokes)
-		mu.Unlock()
 	}
 	b.ReportMetric(0, "ns/op")
 	reportTimes(b, "answer", toAnswer)
