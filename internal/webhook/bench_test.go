@@ -1,7 +1,6 @@
 package webhook_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -25,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"authhook/internal/credential"
+	"authhook/internal/logline"
 	"authhook/internal/mist"
 	"authhook/internal/policy"
 	"authhook/internal/store/cache"
@@ -84,12 +84,13 @@ func newBenchService(b *testing.B) (s *benchService, end func()) {
 
 	file, err := os.Create(filepath.Join(b.TempDir(), "log"))
 	require.NoError(b, err)
-	log := slog.New(slog.NewTextHandler(bufio.NewWriterSize(file, 256<<10), nil))
+	log, flush := logline.New(file, slog.LevelInfo, logline.Text)
 	metrics := webhook.NewMetrics()
 	s = &benchService{triggers: webhook.NewTriggers(decider, nowhere{}, metrics, log, webhook.TriggerOptions{Node: "bench"})}
 	s.handler = webhook.NewHandler(s.triggers, metrics, webhook.HandlerOptions{})
 	return s, func() {
 		source.Close()
+		flush()
 		_ = file.Close()
 	}
 }
