@@ -2,15 +2,37 @@ package policy
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"time"
 )
 
-// remembered are the decisions about events, written one after the other into one piece of memory. There may be more than a
-// hundred thousand of them, and the garbage collector has nothing to search in it but what came with a JWT.
+// remembered are the decisions about up to maxRepeats events, written one after the other into one piece of memory. There
+// may be more than a hundred thousand of them in all: the garbage collector has nothing to search in them but what came with
+// a JWT, and to find that an event is none of them mostly takes one look at few bytes.
 type remembered struct {
-	at     map[EventID]int // where in text its decision begins
+	slots  []uint32 // of a hash table: a part of the event's hash, and its place in ids and at plus one; 0: free
+	ids    []EventID
+	at     []int // where in text each event's decision begins
 	text   []byte
 	claims []*Credential // which are shared, and kept elsewhere by their token's hash
+}
+
+const (
+	slotBits  = 13 // twice as many slots as there can be events
+	placeBits = 13
+	placeMask = 1<<placeBits - 1
+)
+
+// slotOf is the slot in which an event stands, or could, with the part of its hash that stands there too.
+func (m *remembered) slotOf(id EventID) (slot *uint32, part uint32) {
+	h := (id.UUID ^ bits.RotateLeft64(id.Digest, 32)) * 0x9e3779b97f4a7c15 // spread, should an id be no hash
+	part = uint32(h) &^ placeMask
+	for i := h >> (64 - slotBits); ; i = (i + 1) % (1 << slotBits) {
+		slot = &m.slots[i]
+		if *slot == 0 || *slot&^placeMask == part && m.ids[*slot&placeMask-1] == id {
+			return slot, part
+		}
+	}
 }
 
 // What stands at the beginning of a decision that is written down.
@@ -23,12 +45,14 @@ const (
 	writtenClaims
 )
 
-// put writes down the decision about an event.
+// put writes down the decision about an event that is not remembered yet. There are fewer than maxRepeats.
 func (m *remembered) put(id EventID, d *Decision) {
-	if m.at == nil {
-		m.at = make(map[EventID]int)
+	if m.slots == nil {
+		m.slots = make([]uint32, 1<<slotBits)
 	}
-	m.at[id] = len(m.text)
+	slot, part := m.slotOf(id)
+	m.ids, m.at = append(m.ids, id), append(m.at, len(m.text))
+	*slot = part | uint32(len(m.ids))
 	signs := len(m.text)
 	b := append(m.text, 0, byte(d.Reason))
 	sign := func(is bool, s byte) bool {
@@ -67,11 +91,14 @@ func (m *remembered) put(id EventID, d *Decision) {
 
 // get is the decision about an event; false where none is remembered.
 func (m *remembered) get(id EventID) (d Decision, ok bool) {
-	at, ok := m.at[id]
-	if !ok {
+	if len(m.ids) == 0 {
 		return d, false
 	}
-	r := written(m.text[at:])
+	slot, _ := m.slotOf(id)
+	if *slot == 0 {
+		return d, false
+	}
+	r := written(m.text[m.at[*slot&placeMask-1]:])
 	signs := r.byte()
 	d.Reason = Reason(r.byte())
 	d.Allow, d.Metered, d.MayPreview = signs&writtenAllow != 0, signs&writtenMetered != 0, signs&writtenMayPreview != 0
@@ -98,13 +125,13 @@ func (m *remembered) get(id EventID) (d Decision, ok bool) {
 // forget forgets everything. The memory is kept for what comes, if that is likely to need it: not after a rush, when there
 // were far fewer decisions since.
 func (m *remembered) forget(since int) {
-	if len(m.at) > 4*since {
+	if len(m.ids) > 4*since {
 		*m = remembered{}
 		return
 	}
-	clear(m.at)
+	clear(m.slots)
 	clear(m.claims)
-	m.text, m.claims = m.text[:0], m.claims[:0]
+	m.ids, m.at, m.text, m.claims = m.ids[:0], m.at[:0], m.text[:0], m.claims[:0]
 }
 
 func appendMoment(b []byte, t time.Time) []byte {

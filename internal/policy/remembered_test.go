@@ -91,3 +91,23 @@ func TestADecisionCostsLittleMemory(t *testing.T) {
 		h.ask(&r, n)
 	}), 2.0)
 }
+
+// Events whose place is the end of the table are found, each for itself.
+func TestEventsOfOnePlaceAreToldApart(t *testing.T) {
+	empty := remembered{slots: make([]uint32, 1<<slotBits)}
+	var m remembered
+	decisions := map[EventID]Decision{}
+	for n := uint64(1); len(decisions) < 20; n++ {
+		id := EventID{UUID: n, Digest: n}
+		if slot, _ := empty.slotOf(id); slot == &empty.slots[len(empty.slots)-1] {
+			d := Decision{Reason: Entitled, User: uuids[n%uint64(len(uuids))]}
+			m.put(id, &d)
+			decisions[id] = d
+		}
+	}
+	for id, want := range decisions {
+		got, ok := m.get(id)
+		assert.True(t, ok)
+		assert.Equal(t, want, got)
+	}
+}

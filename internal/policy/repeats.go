@@ -98,10 +98,10 @@ func (r *repeat) wait(ctx context.Context) (Decision, error) {
 
 // remember takes a decision into the young generation, which grows old first when it is full or old enough.
 func (s *repeatShard) remember(r *repeat) {
-	if len(s.young.at) >= maxRepeats || r.asked.Sub(s.turned) >= r.keep {
+	if len(s.young.ids) >= maxRepeats || r.asked.Sub(s.turned) >= r.keep {
 		s.young, s.old = s.old, s.young
 		s.turned = r.asked
-		s.young.forget(len(s.old.at))
+		s.young.forget(len(s.old.ids))
 	}
 	s.young.put(r.id, &r.decision)
 }
