@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // handler writes plain lines itself. What is not plain, and whatever has attributes or groups of its own, it leaves to
@@ -26,116 +27,130 @@ func newHandler(w io.Writer, level slog.Level, format Format) slog.Handler {
 
 // Handle implements slog.Handler.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
-	b := buffers.Get().(*[]byte)
-	defer buffers.Put(b)
-	var plain bool
-	if h.format == JSON {
-		*b, plain = appendJSON((*b)[:0], &r)
-	} else {
-		*b, plain = appendText((*b)[:0], &r)
-	}
-	if !plain {
+	l := h.begin(r.Time, r.Level, r.Message)
+	defer lines.Put(l)
+	r.Attrs(l.add)
+	if !l.end() {
 		return h.Handler.Handle(ctx, r)
 	}
-	_, err := h.w.Write(*b)
+	_, err := h.w.Write(l.b)
 	return err
 }
 
-// buffers hold a line each. A longer one than longestLine is not plain, so none of them grows.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 2*longestLine); return &b }}
+// Write writes a line with attributes to a handler, as a record of them would be: with a handler of this package at less cost.
+func Write(ctx context.Context, to slog.Handler, at time.Time, level slog.Level, message string, attrs ...slog.Attr) error {
+	if h, ok := to.(*handler); ok {
+		l := h.begin(at, level, message)
+		defer lines.Put(l)
+		for i := range attrs {
+			if !l.add(attrs[i]) {
+				break
+			}
+		}
+		if l.end() {
+			_, err := h.w.Write(l.b)
+			return err
+		}
+		to = h.Handler
+	}
+	r := slog.NewRecord(at, level, message, 0)
+	r.AddAttrs(attrs...)
+	return to.Handle(ctx, r)
+}
+
+// line is a line while it is being written. Once it turns out not to be plain, when it has a value that is no text, whole
+// number or truth, or a text in which something must be escaped, what stands there means nothing.
+type line struct {
+	b      []byte
+	format Format
+	odd    bool // not plain
+}
+
+// lines are kept for those to come. None grows: a longer one than longestLine is not plain.
+var lines = sync.Pool{New: func() any { return &line{b: make([]byte, 0, 2*longestLine)} }}
 
 // longestLine is how long a plain line may become, in bytes, before its last attribute; longestValue how long a text.
 const longestLine, longestValue = 1 << 10, 512
 
-// appendText appends the line that slog.TextHandler makes of a record. It is none when the record is not plain: when it
-// has a value that is no text, whole number or truth, or a text in which something must be escaped.
-func appendText(b []byte, r *slog.Record) (line []byte, plain bool) {
-	if !isOrdinary(r.Time) {
-		return b, false
+func (h *handler) begin(at time.Time, level slog.Level, message string) *line {
+	l := lines.Get().(*line)
+	l.b, l.format, l.odd = l.b[:0], h.format, !isOrdinary(at)
+	switch {
+	case l.odd:
+	case l.format == JSON:
+		l.b = appendNanos(append(l.b, `{"time":"`...), at)
+		l.b = append(l.b, `","level":`...)
+		l.text(level.String())
+		l.b = append(l.b, `,"msg":`...)
+		l.text(message)
+	default:
+		l.b = appendMillis(append(l.b, "time="...), at)
+		l.b = append(l.b, " level="...)
+		l.text(level.String())
+		l.b = append(l.b, " msg="...)
+		l.text(message)
 	}
-	b = append(b, "time="...)
-	b = appendMillis(b, r.Time)
-	b = append(b, " level="...)
-	ok := textValue(&b, r.Level.String())
-	b = append(b, " msg="...)
-	ok = ok && textValue(&b, r.Message)
-	r.Attrs(func(a slog.Attr) bool {
-		b = append(b, ' ')
-		ok = ok && len(b) < longestLine && textValue(&b, a.Key)
-		b = append(b, '=')
-		switch a.Value.Kind() {
-		case slog.KindString:
-			ok = ok && textValue(&b, a.Value.String())
-		case slog.KindInt64:
-			b = strconv.AppendInt(b, a.Value.Int64(), 10)
-		case slog.KindBool:
-			b = strconv.AppendBool(b, a.Value.Bool())
-		default:
-			ok = false
-		}
-		return ok
-	})
-	return append(b, '\n'), ok
+	return l
 }
 
-// appendJSON appends the line that slog.JSONHandler makes of a record, where it is plain.
-func appendJSON(b []byte, r *slog.Record) (line []byte, plain bool) {
-	if !isOrdinary(r.Time) {
-		return b, false
+// add adds an attribute; false when the line is not plain.
+func (l *line) add(a slog.Attr) bool {
+	between, equals := byte(' '), byte('=')
+	if l.format == JSON {
+		between, equals = ',', ':'
 	}
-	b = append(b, `{"time":"`...)
-	b = appendNanos(b, r.Time)
-	b = append(b, `","level":`...)
-	ok := jsonValue(&b, r.Level.String())
-	b = append(b, `,"msg":`...)
-	ok = ok && jsonValue(&b, r.Message)
-	r.Attrs(func(a slog.Attr) bool {
-		b = append(b, ',')
-		ok = ok && len(b) < longestLine && jsonValue(&b, a.Key)
-		b = append(b, ':')
-		switch a.Value.Kind() {
-		case slog.KindString:
-			ok = ok && jsonValue(&b, a.Value.String())
-		case slog.KindInt64:
-			b = strconv.AppendInt(b, a.Value.Int64(), 10)
-		case slog.KindBool:
-			b = strconv.AppendBool(b, a.Value.Bool())
-		default:
-			ok = false
-		}
-		return ok
-	})
-	return append(b, '}', '\n'), ok
+	l.odd = l.odd || len(l.b) > longestLine
+	l.b = append(l.b, between)
+	l.text(a.Key)
+	l.b = append(l.b, equals)
+	switch a.Value.Kind() {
+	case slog.KindString:
+		l.text(a.Value.String())
+	case slog.KindInt64:
+		l.b = strconv.AppendInt(l.b, a.Value.Int64(), 10)
+	case slog.KindBool:
+		l.b = strconv.AppendBool(l.b, a.Value.Bool())
+	default:
+		l.odd = true
+	}
+	return !l.odd
 }
 
-// textValue appends a key or a value as slog.TextHandler does; false where something in it must be escaped.
-func textValue(b *[]byte, text string) bool {
+// text adds a key or a text, as slog does it.
+func (l *line) text(text string) {
 	s := signs(text)
 	switch {
-	case len(text) > longestValue || s&escaped != 0 || s&quoted != 0 && s&escapedInQuotes != 0:
-		return false
-	case s&quoted != 0 || text == "":
-		*b = append(append(append(*b, '"'), text...), '"')
+	case l.odd || len(text) > longestValue || s&l.format.escaped() != 0 || s&quoted != 0 && s&escapedInQuotes != 0 && l.format == Text:
+		l.odd = true
+	case s&quoted != 0 || text == "" || l.format == JSON:
+		l.b = append(append(append(l.b, '"'), text...), '"')
 	default:
-		*b = append(*b, text...)
+		l.b = append(l.b, text...)
 	}
-	return true
 }
 
-// jsonValue does the same as slog.JSONHandler.
-func jsonValue(b *[]byte, text string) bool {
-	if len(text) > longestValue || signs(text)&escapedInJSON != 0 {
-		return false
+// escaped is the sign of what must be escaped wherever it stands.
+func (f Format) escaped() uint8 {
+	if f == JSON {
+		return escapedInJSON
 	}
-	*b = append(append(append(*b, '"'), text...), '"')
-	return true
+	return escapedInText
+}
+
+// end ends the line, and says whether it is plain.
+func (l *line) end() bool {
+	if l.format == JSON {
+		l.b = append(l.b, '}')
+	}
+	l.b = append(l.b, '\n')
+	return !l.odd
 }
 
 // What a byte does to the text that it stands in.
 const (
-	quoted          = 1 << iota // it stands in quotes
-	escapedInQuotes             // where it stands in quotes it is escaped
-	escaped                     // it is in quotes and escaped
+	quoted          = 1 << iota // slog.TextHandler puts it in quotes,
+	escapedInQuotes             // and escapes this in it where it does,
+	escapedInText               // and this in quotes anyway
 	escapedInJSON
 )
 
@@ -152,7 +167,7 @@ var signOf = func() (of [256]uint8) {
 	for c := range of {
 		switch {
 		case c < ' ' || c == '"' || c > 0x7f:
-			of[c] = escaped | escapedInJSON
+			of[c] = escapedInText | escapedInJSON
 		case c == ' ' || c == '=':
 			of[c] = quoted
 		case c == '\\':

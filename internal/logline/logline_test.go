@@ -46,6 +46,16 @@ func sameLine(t *testing.T, r slog.Record, with func(slog.Handler) slog.Handler)
 		require.NoError(t, with(mine).Handle(t.Context(), r.Clone()))
 		require.NoError(t, with(theirs).Handle(t.Context(), r.Clone()))
 		require.Equal(t, want.String(), got.String())
+
+		var attrs []slog.Attr
+		r.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a); return true })
+		wanted := want.String()
+		got.Reset()
+		require.NoError(t, Write(t.Context(), with(mine), r.Time, r.Level, r.Message, attrs...))
+		require.Equal(t, wanted, got.String())
+		want.Reset()
+		require.NoError(t, Write(t.Context(), with(theirs), r.Time, r.Level, r.Message, attrs...))
+		require.Equal(t, wanted, want.String(), "to another handler")
 	}
 }
 
@@ -149,6 +159,9 @@ func TestAPlainLineCostsNoMemory(t *testing.T) {
 		h := newHandler(io.Discard, slog.LevelInfo, format)
 		r := record(noon, slog.LevelInfo, "decision", slog.Bool("allow", true), slog.String("stream", "live+fight"), slog.Int64("us", 3))
 		assert.Zero(t, testing.AllocsPerRun(100, func() { _ = h.Handle(context.Background(), r) }))
+		assert.Zero(t, testing.AllocsPerRun(100, func() {
+			_ = Write(context.Background(), h, noon, slog.LevelInfo, "decision", slog.Bool("allow", true), slog.String("stream", "live+fight"), slog.Int64("us", 3))
+		}))
 	}
 	mine, _ := own(Text)
 	long := record(noon, slog.LevelInfo, "m")
@@ -157,7 +170,7 @@ func TestAPlainLineCostsNoMemory(t *testing.T) {
 	}
 	require.NoError(t, mine.Handle(t.Context(), long))
 	for range 10 {
-		assert.LessOrEqual(t, cap(*buffers.Get().(*[]byte)), 2*longestLine)
+		assert.LessOrEqual(t, cap(lines.Get().(*line).b), 2*longestLine)
 	}
 }
 

@@ -89,15 +89,18 @@ func (m *remembered) put(id EventID, d *Decision) {
 	m.text = b
 }
 
-// get is the decision about an event; false where none is remembered.
-func (m *remembered) get(id EventID) (d Decision, ok bool) {
+// has says whether an event is remembered.
+func (m *remembered) has(id EventID) bool {
 	if len(m.ids) == 0 {
-		return d, false
+		return false
 	}
 	slot, _ := m.slotOf(id)
-	if *slot == 0 {
-		return d, false
-	}
+	return *slot != 0
+}
+
+// get reads the decision about an event that is remembered, into an empty one.
+func (m *remembered) get(id EventID, d *Decision) {
+	slot, _ := m.slotOf(id)
 	r := written(m.text[m.at[*slot&placeMask-1]:])
 	signs := r.byte()
 	d.Reason = Reason(r.byte())
@@ -119,7 +122,6 @@ func (m *remembered) get(id EventID) (d Decision, ok bool) {
 	for range r.count() {
 		d.Kicked = append(d.Kicked, KickedSession{Node: r.text(), Session: r.text()})
 	}
-	return d, true
 }
 
 // forget forgets everything. The memory is kept for what comes, if that is likely to need it: not after a rush, when there

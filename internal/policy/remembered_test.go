@@ -21,8 +21,9 @@ func TestEveryFieldOfADecisionIsRemembered(t *testing.T) {
 	var m remembered
 	remember := func(n int, d Decision) {
 		m.put(EventID{Digest: uint64(n)}, &d)
-		got, ok := m.get(EventID{Digest: uint64(n)})
-		require.True(t, ok)
+		require.True(t, m.has(EventID{Digest: uint64(n)}))
+		var got Decision
+		m.get(EventID{Digest: uint64(n)}, &got)
 		assert.Equal(t, d, got)
 	}
 	remember(0, Decision{})
@@ -37,10 +38,10 @@ func TestEveryFieldOfADecisionIsRemembered(t *testing.T) {
 		remember(i+1, one)
 	}
 	remember(100, all)
-	got, _ := m.get(EventID{Digest: 100})
+	var got Decision
+	m.get(EventID{Digest: 100}, &got)
 	assert.Same(t, all.Claims, got.Claims)
-	_, ok := m.get(EventID{UUID: 1, Digest: 100})
-	assert.False(t, ok)
+	assert.False(t, m.has(EventID{UUID: 1, Digest: 100}))
 }
 
 // Events are asked about again across many generations: each has its own answer or none, never another's.
@@ -106,8 +107,9 @@ func TestEventsOfOnePlaceAreToldApart(t *testing.T) {
 		}
 	}
 	for id, want := range decisions {
-		got, ok := m.get(id)
-		assert.True(t, ok)
+		require.True(t, m.has(id))
+		var got Decision
+		m.get(id, &got)
 		assert.Equal(t, want, got)
 	}
 }

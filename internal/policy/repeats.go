@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,10 +19,16 @@ type repeats struct {
 
 type repeatShard struct {
 	mu         sync.Mutex
-	making     map[EventID]*repeat // what is being decided
+	making     []making // what is being decided: few at a time
 	young, old remembered
 	turned     time.Time
 	spare      []*repeat // for events to come
+}
+
+// making is an event that is being decided about.
+type making struct {
+	id EventID
+	r  *repeat
 }
 
 // repeat is one event's decision, being made or made.
@@ -47,23 +54,22 @@ func (s *repeats) begin(id EventID, now time.Time) (r *repeat, asked bool) {
 	shard := &s.shards[id.Digest%uint64(len(s.shards))]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if r, asked = shard.making[id]; asked {
-		if r.made == nil {
-			r.made = make(chan struct{})
+	for i := range shard.making {
+		if m := &shard.making[i]; m.id == id {
+			if m.r.made == nil {
+				m.r.made = make(chan struct{})
+			}
+			return m.r, true
 		}
-		return r, true
 	}
-	for _, m := range [...]*remembered{&shard.young, &shard.old} {
-		if decision, ok := m.get(id); ok {
-			return &repeat{decision: decision}, true
-		}
+	if m := shard.remembering(id); m != nil {
+		r = new(repeat)
+		m.get(id, &r.decision)
+		return r, true
 	}
 	r = shard.unused()
 	*r = repeat{id: id, asked: now, keep: s.keep, shard: shard, decision: Decision{Reason: Unavailable}}
-	if shard.making == nil {
-		shard.making = make(map[EventID]*repeat)
-	}
-	shard.making[id] = r
+	shard.making = append(shard.making, making{id, r})
 	return r, false
 }
 
@@ -73,13 +79,16 @@ func (r *repeat) done() {
 	s := r.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.making, r.id)
+	last := len(s.making) - 1
+	i := slices.IndexFunc(s.making, func(m making) bool { return m.r == r })
+	s.making[i] = s.making[last]
+	s.making[last] = making{}
+	s.making = s.making[:last]
 	s.remember(r)
 	switch {
 	case r.made != nil:
 		close(r.made)
 	case len(s.spare) < maxSpare: // nobody else has it
-		*r = repeat{}
 		s.spare = append(s.spare, r)
 	}
 }
@@ -104,6 +113,17 @@ func (s *repeatShard) remember(r *repeat) {
 		s.young.forget(len(s.old.ids))
 	}
 	s.young.put(r.id, &r.decision)
+}
+
+// remembering is the generation that remembers an event; nil when none does.
+func (s *repeatShard) remembering(id EventID) *remembered {
+	switch {
+	case s.young.has(id):
+		return &s.young
+	case s.old.has(id):
+		return &s.old
+	}
+	return nil
 }
 
 // unused is an entry for a new event.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"authhook/internal/logline"
 	"authhook/internal/mist"
 	"authhook/internal/policy"
 )
@@ -253,7 +254,6 @@ func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, 
 	if !h.Enabled(ctx, level) {
 		return
 	}
-	line := slog.NewRecord(at, level, "decision", 0)
 	var room [12]slog.Attr
 	attrs := append(room[:0],
 		slog.Bool("allow", d.Allow),
@@ -279,6 +279,5 @@ func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, 
 	if repeated {
 		attrs = append(attrs, slog.Bool("repeated", true))
 	}
-	line.AddAttrs(attrs...)
-	_ = h.Handle(ctx, line)
+	_ = logline.Write(ctx, h, at, level, "decision", attrs...)
 }
