@@ -185,7 +185,7 @@ func (t turn) with(end func()) turn {
 }
 
 // turnRequests is how many requests one turn takes at most.
-const turnRequests = 5000
+const turnRequests = 1000
 
 // takeTurns has each contender answer b.N requests, a turn after the other's, so that all have the machine as it is at
 // the time, and reports medians over the turns: the requests per second, the CPU time of a request with its caller's
@@ -199,7 +199,7 @@ func takeTurns(b *testing.B, all []contender) {
 		for k := range all {
 			i := (k + n) % len(all) // nobody is always the first
 			t := all[i].begin(b)
-			ask(b, t, requests/10+1) // what is made on first use is made
+			ask(b, t, requests/4+1) // what is made on first use is made
 			runtime.GC()
 			began, used := time.Now(), cpuTime(b)
 			b.StartTimer()
