@@ -63,11 +63,17 @@ func sessionHash(mode SessionMode, stream string, addr netip.Addr, token, connec
 // U, and fire neither USER_NEW nor USER_END.
 func (p *parameters) checkSessionID(id string) {
 	ok := len(id) == sessionIDLength
-	for i := 0; ok && i < len(id); i++ {
-		c := id[i]
-		ok = '0' <= c && c <= '9' || 'a' <= c && c <= 'f'
+	for i := range len(id) {
+		ok = ok && isHexDigit[id[i]]
 	}
 	if !ok {
 		p.fail("session id", "64 lowercase hex digits")
 	}
 }
+
+var isHexDigit = func() (is [256]bool) {
+	for _, c := range "0123456789abcdef" {
+		is[c] = true
+	}
+	return is
+}()

@@ -141,7 +141,7 @@ func (d *Decider) decide(ctx context.Context, r *Request, now time.Time) Decisio
 	decision := Evaluate(r, &f, now)
 	switch {
 	case r.Action == Push && decision.Allow:
-		decision.Stream = strings.Clone(r.Stream) // it is remembered, and the request shares a payload
+		decision.Stream = r.Stream
 		return decision
 	case r.Action != Watch:
 		return decision

@@ -16,8 +16,8 @@ import (
 // [Decider] takes the lease.
 func Evaluate(r *Request, f *Facts, at time.Time) Decision {
 	q := questions.Get().(*question)
-	*q = question{r: r, f: f, at: at}
-	d := q.judge()
+	q.r, q.f, q.at = r, f, at
+	d := *q.judge()
 	d.Metered = q.metered()
 	d.Until = q.nextChange(&d)
 	*q = question{}
@@ -31,7 +31,7 @@ var questions = sync.Pool{New: func() any { return new(question) }}
 // Explain is Evaluate, together with what each rule found.
 func Explain(r *Request, f *Facts, at time.Time) (Decision, []Finding) {
 	q := question{r: r, f: f, at: at, explaining: true}
-	d := q.judge()
+	d := *q.judge()
 	q.explaining = false
 	d.Metered = q.metered()
 	d.Until = q.nextChange(&d)
@@ -77,8 +77,8 @@ var rules = [...]struct {
 	{"entitlement", (*question).entitled},
 }
 
-// judge asks the rules.
-func (q *question) judge() Decision {
+// judge asks the rules. The decision is good until they are asked again.
+func (q *question) judge() *Decision {
 	q.decision = Decision{}
 	for i := range rules {
 		decided := rules[i].judge(q)
@@ -98,7 +98,7 @@ func (q *question) judge() Decision {
 		}
 	}
 	q.identify()
-	return q.decision
+	return &q.decision
 }
 
 func (q *question) allow(reason Reason) bool {

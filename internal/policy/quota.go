@@ -94,7 +94,7 @@ func (q *question) quotasMatterUntil() time.Time {
 		return time.Time{}
 	}
 	q.suppose = nothingUsed
-	nothing := q.judge()
+	nothing := *q.judge()
 	q.suppose = allUsed
 	all := q.judge()
 	q.suppose = asCounted

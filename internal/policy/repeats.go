@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,20 +19,34 @@ type repeats struct {
 
 type repeatShard struct {
 	mu         sync.Mutex
-	young, old map[EventID]*repeat
+	making     []making // what is being decided: few at a time
+	young, old remembered
 	turned     time.Time
+	spare      []*repeat // for events to come
+}
+
+// making is an event that is being decided about.
+type making struct {
+	id EventID
+	r  *repeat
 }
 
 // repeat is one event's decision, being made or made.
 type repeat struct {
+	id       EventID
+	asked    time.Time
+	keep     time.Duration
 	shard    *repeatShard
-	isMade   bool
 	decision Decision      // once it is made
-	made     chan struct{} // closed then; there is one when somebody waits
+	made     chan struct{} // closed then; nil while nobody waits, and for a decision that is remembered
 }
 
-// maxRepeats is how many events one generation of one shard remembers.
-const maxRepeats = 4096
+const (
+	// maxRepeats is how many events one generation of one shard remembers.
+	maxRepeats = 4096
+	// maxSpare is how many entries one shard keeps for events to come.
+	maxSpare = 16
+)
 
 // begin is the memory of an event: a new one, for its first asker to decide and to end with done, or the one that there
 // is, for others to wait for.
@@ -39,35 +54,50 @@ func (s *repeats) begin(id EventID, now time.Time) (r *repeat, asked bool) {
 	shard := &s.shards[id.Digest%uint64(len(s.shards))]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	r, asked = shard.find(id)
-	if !asked {
-		r = &repeat{shard: shard, decision: Decision{Reason: Unavailable}}
-		shard.remember(id, r, now, s.keep)
+	for i := range shard.making {
+		if m := &shard.making[i]; m.id == id {
+			if m.r.made == nil {
+				m.r.made = make(chan struct{})
+			}
+			return m.r, true
+		}
 	}
-	return r, asked
+	if m := shard.remembering(id); m != nil {
+		r = new(repeat)
+		m.get(id, &r.decision)
+		return r, true
+	}
+	r = shard.unused()
+	*r = repeat{id: id, asked: now, keep: s.keep, shard: shard, decision: Decision{Reason: Unavailable}}
+	shard.making = append(shard.making, making{id, r})
+	return r, false
 }
 
-// done makes the decision known to everybody who waits for it. Should deciding have panicked, that is [Unavailable].
+// done makes the decision known to everybody who waits for it, and has it remembered. Should deciding have panicked, that is
+// [Unavailable]. After it the first asker has no business with r any more.
 func (r *repeat) done() {
-	r.shard.mu.Lock()
-	defer r.shard.mu.Unlock()
-	r.isMade = true
-	if r.made != nil {
+	s := r.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.making) - 1
+	i := slices.IndexFunc(s.making, func(m making) bool { return m.r == r })
+	s.making[i] = s.making[last]
+	s.making[last] = making{}
+	s.making = s.making[:last]
+	s.remember(r)
+	switch {
+	case r.made != nil:
 		close(r.made)
+	case len(s.spare) < maxSpare: // nobody else has it
+		s.spare = append(s.spare, r)
 	}
 }
 
 // wait is the decision that the first asker got, once it is made. It has none when the context ends first.
 func (r *repeat) wait(ctx context.Context) (Decision, error) {
-	r.shard.mu.Lock()
-	if !r.isMade && r.made == nil {
-		r.made = make(chan struct{})
-	}
-	isMade, made := r.isMade, r.made
-	r.shard.mu.Unlock()
-	if !isMade {
+	if r.made != nil {
 		select {
-		case <-made:
+		case <-r.made:
 		case <-ctx.Done():
 			return Decision{}, ctx.Err()
 		}
@@ -75,17 +105,34 @@ func (r *repeat) wait(ctx context.Context) (Decision, error) {
 	return r.decision, nil
 }
 
-func (s *repeatShard) find(id EventID) (*repeat, bool) {
-	if r, ok := s.young[id]; ok {
-		return r, true
+// remember takes a decision into the young generation, which grows old first when it is full or old enough.
+func (s *repeatShard) remember(r *repeat) {
+	if len(s.young.ids) >= maxRepeats || r.asked.Sub(s.turned) >= r.keep {
+		s.young, s.old = s.old, s.young
+		s.turned = r.asked
+		s.young.forget(len(s.old.ids))
 	}
-	r, ok := s.old[id]
-	return r, ok
+	s.young.put(r.id, &r.decision)
 }
 
-func (s *repeatShard) remember(id EventID, r *repeat, now time.Time, keep time.Duration) {
-	if s.young == nil || len(s.young) >= maxRepeats || now.Sub(s.turned) >= keep {
-		s.old, s.young, s.turned = s.young, make(map[EventID]*repeat, len(s.young)), now
+// remembering is the generation that remembers an event; nil when none does.
+func (s *repeatShard) remembering(id EventID) *remembered {
+	switch {
+	case s.young.has(id):
+		return &s.young
+	case s.old.has(id):
+		return &s.old
 	}
-	s.young[id] = r
+	return nil
+}
+
+// unused is an entry for a new event.
+func (s *repeatShard) unused() *repeat {
+	last := len(s.spare) - 1
+	if last < 0 {
+		return new(repeat)
+	}
+	r := s.spare[last]
+	s.spare = s.spare[:last]
+	return r
 }

@@ -202,7 +202,7 @@ func TestWithoutAUUIDNothingIsRemembered(t *testing.T) {
 		assert.EqualValues(t, i+1, h.source.calls.Load())
 	}
 	for i := range h.repeats.shards {
-		assert.Empty(t, h.repeats.shards[i].young)
+		assert.Empty(t, h.repeats.shards[i].young.ids)
 	}
 }
 
@@ -240,8 +240,8 @@ func TestMemoryOfEventsIsBounded(t *testing.T) {
 		event, repeated := s.begin(id, noon)
 		require.False(t, repeated)
 		event.done()
-		require.LessOrEqual(t, len(s.shards[0].young), maxRepeats)
-		require.LessOrEqual(t, len(s.shards[0].old), maxRepeats)
+		require.LessOrEqual(t, len(s.shards[0].young.ids), maxRepeats)
+		require.LessOrEqual(t, len(s.shards[0].old.ids), maxRepeats)
 		if _, repeated = s.begin(id, noon); !repeated {
 			require.Fail(t, "the newest is forgotten")
 		}

@@ -117,7 +117,27 @@ type triggerEndpoint struct {
 	keyed    bool
 }
 
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// exchange is what a request and its answer need of memory. Nothing of it is kept beyond the answer.
+type exchange struct {
+	call Call
+	body bytes.Buffer
+}
+
+// exchanges are kept for the next request.
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// largestKept is the largest body whose memory is kept, in bytes: most are far below it.
+const largestKept = 8 << 10
+
+// release leaves the memory for the next request, and nothing of what was in it.
+func (x *exchange) release() {
+	if x.body.Cap() > largestKept {
+		return
+	}
+	x.call = Call{}
+	x.body.Reset()
+	exchanges.Put(x)
+}
 
 // serve answers a trigger. What is wrong with the request is answered in MistServer's words too, as a deny where the
 // trigger gates: a status other than 2xx would make it use its own default.
@@ -128,28 +148,24 @@ func (e *triggerEndpoint) serve(w http.ResponseWriter, r *http.Request, key stri
 		e.metrics.problem(otherType, MethodWrong)
 		return
 	}
-	c := Call{
-		Type:     mist.Type(header(r, "X-Trigger")),
-		UUID:     header(r, "X-Trigger-Uuid"),
-		Instance: header(r, "X-Instance"),
-		Name:     header(r, "X-Name"),
-	}
+	x := exchanges.Get().(*exchange)
+	defer x.release()
+	c := &x.call
+	c.Type, c.UUID = mist.Type(header(r, "X-Trigger")), header(r, "X-Trigger-Uuid")
+	c.Instance, c.Name = header(r, "X-Instance"), header(r, "X-Name")
 	if millis, err := strconv.ParseInt(header(r, "X-Trigger-Unixmillis"), 10, 64); err == nil {
-		c.At = e.triggers.at(millis)
+		c.Millis = millis
 	}
-	buffer := bodies.Get().(*bytes.Buffer)
-	buffer.Reset()
-	defer bodies.Put(buffer)
 	switch {
 	case c.Type == "":
 		c.Problem = TypeMissing
 	case !e.keyFits(key):
 		c.Problem = KeyWrong
 	default:
-		c.Problem = readBody(w, r, buffer)
-		c.Body = buffer.Bytes()
+		c.Problem = readBody(w, r, &x.body)
+		c.Body = x.body.Bytes()
 	}
-	answer := e.triggers.Answer(r.Context(), &c)
+	answer := e.triggers.Answer(r.Context(), c)
 	if answer != yes && answer != no { // which can be taken for nothing else, and are most of the answers
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	}
@@ -184,14 +200,14 @@ func readBody(w http.ResponseWriter, r *http.Request, into *bytes.Buffer) Proble
 	if server, ok := w.(interface{ SetReadDeadline(time.Time) error }); ok {
 		_ = server.SetReadDeadline(time.Now().Add(bodyTime))
 	}
-	err := readAll(r, into)
-	var timeout net.Error
-	switch {
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return BodySlow
-	case err != nil:
+	if err := readAll(r, into); err != nil {
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			return BodySlow
+		}
 		return BodyBroken
-	case into.Len() > MaxBody:
+	}
+	if into.Len() > MaxBody {
 		return BodyTooLarge
 	}
 	return 0

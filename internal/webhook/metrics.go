@@ -1,9 +1,12 @@
 package webhook
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -39,8 +42,8 @@ const maxNodes, maxNodeName = 100, 100
 // nodes count what becomes of the sessions of each node.
 type nodes struct {
 	counts *prometheus.CounterVec
-	mu     sync.Mutex
-	known  map[string]*sessionCounts
+	known  atomic.Pointer[map[string]*sessionCounts] // never changed: a new node makes a new one
+	adding sync.Mutex
 }
 
 // sessionCounts count the sessions of one node, by what became of them.
@@ -48,22 +51,32 @@ type sessionCounts struct{ open, denied, ended prometheus.Counter }
 
 // of are the counts of a node; those of "other" once there are too many.
 func (n *nodes) of(name string) *sessionCounts {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if c := n.known[name]; c != nil {
+	if c := (*n.known.Load())[name]; c != nil {
 		return c
 	}
-	if len(n.known) >= maxNodes || len(name) > maxNodeName || !utf8.ValidString(name) {
+	return n.add(name)
+}
+
+func (n *nodes) add(name string) *sessionCounts {
+	n.adding.Lock()
+	defer n.adding.Unlock()
+	known := *n.known.Load()
+	if c := known[name]; c != nil {
+		return c
+	}
+	if len(known) >= maxNodes || len(name) > maxNodeName || !utf8.ValidString(name) {
 		name = string(otherType)
 	}
-	c := n.known[name]
+	c := known[name]
 	if c == nil {
 		c = &sessionCounts{
 			open:   n.counts.WithLabelValues(name, string(policy.SessionOpen)),
 			denied: n.counts.WithLabelValues(name, string(policy.SessionDenied)),
 			ended:  n.counts.WithLabelValues(name, string(policy.SessionEnded)),
 		}
-		n.known[name] = c
+		known = maps.Clone(known)
+		known[strings.Clone(name)] = c
+		n.known.Store(&known)
 	}
 	return c
 }
@@ -99,11 +112,12 @@ func NewMetrics() *Metrics {
 		billing: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authhook_billing_requests_total", Help: "Requests to /billing, by provider and the answer's status; names that are no provider's are \"unknown\".",
 		}, []string{"provider", "answer"}),
-		nodes: nodes{known: make(map[string]*sessionCounts), counts: prometheus.NewCounterVec(prometheus.CounterOpts{
+		nodes: nodes{counts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authhook_sessions_total",
 			Help: "Sessions that were let in (open), turned away (denied) or over (ended), by node; the 101st node and on are \"other\".",
 		}, []string{"node", "state"})},
 	}
+	m.nodes.known.Store(&map[string]*sessionCounts{})
 	gates := []mist.Type{
 		mist.TypeUserNew, mist.TypeConnOpen, mist.TypeConnPlay, mist.TypePlayRewrite, mist.TypeStreamPush,
 		mist.TypePushRewrite, mist.TypeRTMPPushRewrite,

@@ -11,7 +11,8 @@ import (
 // PUSH_REWRITE, STREAM_PUSH; each must hold by itself, since an operator may have set only one.
 func (t *Triggers) push(ctx context.Context, c *Call) string {
 	r, as := publish(c)
-	d := t.decide(ctx, c, &r)
+	c.request = r
+	d := t.decide(ctx, c)
 	switch {
 	case c.Type == mist.TypeStreamPush:
 		return answerAllow(d.Allow)

@@ -25,7 +25,7 @@ func (t *Triggers) ServeSocket(ctx context.Context, l net.Listener) error {
 }
 
 func (t *Triggers) answerSocket(ctx context.Context, w *wire.Call) []byte {
-	c := Call{Type: mist.Type(w.Type), UUID: w.UUID, Instance: w.Instance, Name: w.Name, At: t.at(w.UnixMillis), Body: w.Body}
+	c := Call{Type: mist.Type(w.Type), UUID: w.UUID, Instance: w.Instance, Name: w.Name, Millis: w.UnixMillis, Body: w.Body}
 	switch {
 	case w.Type == "":
 		c.Problem = TypeMissing

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"authhook/internal/logline"
 	"authhook/internal/mist"
 	"authhook/internal/policy"
 )
@@ -23,6 +24,8 @@ type Decider interface {
 
 // Sessions is told what becomes of sessions. It does not make its caller wait.
 type Sessions interface {
+	// Record tells of a session. The names of its stream and its connector are part of what a viewer sent, which may be
+	// large: whoever keeps them keeps copies.
 	Record(policy.Session)
 	// Kick tells of a session that lost its place to a newer one.
 	Kick(policy.KickedSession)
@@ -35,13 +38,14 @@ type Call struct {
 	UUID string
 	// Instance is the server process; Name the node's configured name, empty when it has none.
 	Instance, Name string
-	// At is when MistServer says that it happened; zero when it does not, or names a time that cannot be.
-	At   time.Time
-	Body []byte
+	// Millis is when MistServer says that it happened, in Unix milliseconds; 0 when it does not.
+	Millis int64
+	Body   []byte
 	// Problem says why Body is not the whole payload; zero when it is.
 	Problem Problem
 
-	fault error // why the payload cannot be read
+	fault   error          // why the payload cannot be read
+	request policy.Request // what it asks
 }
 
 // unreadable notes that a payload is not of its type's form.
@@ -131,13 +135,13 @@ func gates(t mist.Type) bool {
 // oddest is how far from now the time of an event may be. A clock that is further off says nothing.
 const oddest = 24 * time.Hour
 
-// at is the time of an event, told in Unix milliseconds; zero when it cannot be.
-func (t *Triggers) at(millis int64) time.Time {
-	now := t.now().UnixMilli()
-	if millis <= 0 || millis < now-oddest.Milliseconds() || millis > now+oddest.Milliseconds() {
+// told is when MistServer says that something happened of which it told at a moment; zero when that cannot be.
+func (c *Call) told(at time.Time) time.Time {
+	now := at.UnixMilli()
+	if c.Millis <= 0 || c.Millis < now-oddest.Milliseconds() || c.Millis > now+oddest.Milliseconds() {
 		return time.Time{}
 	}
-	return time.UnixMilli(millis)
+	return time.UnixMilli(c.Millis)
 }
 
 // Request is what a trigger asks, about which something is decided. The error says why its payload is invalid, as the
@@ -179,8 +183,9 @@ func (t *Triggers) warn(c *Call) {
 	t.log.Warn("trigger payload cannot be read", "trigger", string(c.Type), "node", c.Name, "error", c.fault)
 }
 
-// decide asks for a decision about a request of a call, and leaves word of it.
-func (t *Triggers) decide(ctx context.Context, c *Call, r *policy.Request) policy.Decision {
+// decide asks for a decision about the request of a call, and leaves word of it.
+func (t *Triggers) decide(ctx context.Context, c *Call) policy.Decision {
+	r := &c.request
 	r.Event = t.event(c)
 	r.Node, r.Instance = c.Name, c.Instance
 	if c.Problem != 0 {
@@ -194,7 +199,7 @@ func (t *Triggers) decide(ctx context.Context, c *Call, r *policy.Request) polic
 	d, repeated := t.decider.Decide(ctx, r)
 	took := t.now().Sub(began)
 	t.metrics.decided(c.Type, d.Reason, took, repeated)
-	t.record(c, r, &d, repeated, began)
+	t.record(c, r, &d, repeated, began, took)
 	t.logDecision(ctx, c, r, &d, repeated, began, took)
 	return d
 }
@@ -215,16 +220,15 @@ func (t *Triggers) event(c *Call) policy.EventID {
 }
 
 // record leaves a viewer's session to be remembered, once for each event.
-func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeated bool, at time.Time) {
+func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeated bool, at time.Time, took time.Duration) {
 	if r.Action != policy.Watch || repeated || r.Invalid {
 		return
 	}
-	// Cloned: what was read shares one copy of the body, which is the viewer's to make large.
 	s := policy.Session{
 		Node: r.Node, ID: strings.Clone(r.Session), Instance: r.Instance, State: policy.SessionDenied,
-		Stream: strings.Clone(shown(r.Stream)), Address: r.Address, Connector: strings.Clone(r.Connector), User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
-		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: t.now(), Until: d.Until,
-		PreviewFrom: d.PreviewFrom, Rerun: r.Rerun, Told: c.At, Metered: d.Metered,
+		Stream: shown(r.Stream), Address: r.Address, Connector: r.Connector, User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
+		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: at.Add(took), Until: d.Until,
+		PreviewFrom: d.PreviewFrom, Rerun: r.Rerun, Told: c.told(at), Metered: d.Metered,
 	}
 	if r.Presented.JWT != "" && d.Claims == nil {
 		s.JWT = policy.UnverifiedJWT
@@ -250,7 +254,6 @@ func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, 
 	if !h.Enabled(ctx, level) {
 		return
 	}
-	line := slog.NewRecord(at, level, "decision", 0)
 	var room [12]slog.Attr
 	attrs := append(room[:0],
 		slog.Bool("allow", d.Allow),
@@ -276,6 +279,5 @@ func (t *Triggers) logDecision(ctx context.Context, c *Call, r *policy.Request, 
 	if repeated {
 		attrs = append(attrs, slog.Bool("repeated", true))
 	}
-	line.AddAttrs(attrs...)
-	_ = h.Handle(ctx, line)
+	_ = logline.Write(ctx, h, at, level, "decision", attrs...)
 }

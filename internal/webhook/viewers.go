@@ -25,8 +25,8 @@ func answerAllow(allow bool) string {
 
 // userNew answers whether a viewer's session may begin or go on.
 func (t *Triggers) userNew(ctx context.Context, c *Call) string {
-	r := t.watch(c)
-	return answerAllow(t.decide(ctx, c, &r).Allow)
+	c.request = t.watch(c)
+	return answerAllow(t.decide(ctx, c).Allow)
 }
 
 // watch reads a USER_NEW.
@@ -64,8 +64,8 @@ func (t *Triggers) vouched(u *mist.UserNew) bool {
 // connection answers whether a connection may exist, or be served. MistServer's own outputs ask too, without an
 // address, and what is not a viewer's must not be stopped: only a rule that names the address or the connector denies.
 func (t *Triggers) connection(ctx context.Context, c *Call) string {
-	r := connect(c)
-	return answerAllow(t.decide(ctx, c, &r).Allow)
+	c.request = connect(c)
+	return answerAllow(t.decide(ctx, c).Allow)
 }
 
 // connect reads a CONN_OPEN or a CONN_PLAY.
@@ -88,12 +88,11 @@ func connect(c *Call) policy.Request {
 
 // playRewrite answers with the stream that this viewer is to be given. Who may not watch is told so at USER_NEW.
 func (t *Triggers) playRewrite(ctx context.Context, c *Call) string {
-	r := rendition(c)
-	d := t.decide(ctx, c, &r)
-	if d.Rendition != "" {
+	c.request = rendition(c)
+	if d := t.decide(ctx, c); d.Rendition != "" {
 		return d.Rendition
 	}
-	return r.Stream
+	return c.request.Stream
 }
 
 // rendition reads a PLAY_REWRITE.
@@ -134,7 +133,7 @@ func (t *Triggers) userEnd(c *Call) string {
 	t.sessions.Record(policy.Session{
 		Node: c.Name, ID: strings.Clone(u.SessionID), Instance: c.Instance, State: policy.SessionEnded, Ended: now,
 		Duration: time.Duration(u.Seconds) * time.Second, BytesUp: u.BytesUp, BytesDown: u.BytesDown,
-		Connectors: cloned(u.Connectors), Tags: tagsAtEnd(u.Tags), Told: c.At, NeverRan: u.Denied(),
+		Connectors: cloned(u.Connectors), Tags: tagsAtEnd(u.Tags), Told: c.told(now), NeverRan: u.Denied(),
 	})
 	t.metrics.session(c.Name, policy.SessionEnded)
 	return yes

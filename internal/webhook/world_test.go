@@ -47,6 +47,7 @@ type world struct {
 	t        *testing.T
 	db       *sqlite.Store
 	cache    *cache.Cache
+	decider  *policy.Decider
 	triggers *webhook.Triggers
 	metrics  *webhook.Metrics
 	handler  http.Handler
@@ -89,12 +90,12 @@ func newWorld(t *testing.T, o webhook.TriggerOptions, h webhook.HandlerOptions) 
 	w := &world{t: t, db: db, metrics: webhook.NewMetrics(), sessions: &recorder{}, log: &logtest.Log{}}
 	w.cache = cache.New(db, cache.Options{})
 	t.Cleanup(w.cache.Close)
-	decider := policy.NewDecider(w.cache, db, db, policy.Options{})
-	decider.SetCatalog(parsed, nil)
+	w.decider = policy.NewDecider(w.cache, db, db, policy.Options{})
+	w.decider.SetCatalog(parsed, nil)
 	if o.Node == "" {
 		o.Node = "mist"
 	}
-	w.triggers = webhook.NewTriggers(decider, w.sessions, w.metrics, w.logger(), o)
+	w.triggers = webhook.NewTriggers(w.decider, w.sessions, w.metrics, w.logger(), o)
 	w.handler = webhook.NewHandler(w.triggers, w.metrics, h)
 	return w
 }
