@@ -50,6 +50,7 @@ type nowhere struct{}
 
 func (nowhere) Record(policy.Session)     {}
 func (nowhere) Kick(policy.KickedSession) {}
+func (nowhere) Asks(_, _ string)          {}
 
 // benchService is POST /trigger with a hundred users' facts in memory, a catalog, metrics and its log.
 func benchService(b *testing.B) (http.Handler, []string) {

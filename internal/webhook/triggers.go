@@ -24,6 +24,8 @@ type Decider interface {
 // Sessions is told what becomes of sessions. It does not make its caller wait.
 type Sessions interface {
 	Record(policy.Session)
+	// Asks tells that a session is asked about anew, before it is decided about.
+	Asks(node, session string)
 	// Kick tells of a session that lost its place to a newer one.
 	Kick(policy.KickedSession)
 }

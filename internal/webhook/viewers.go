@@ -26,6 +26,9 @@ func answerAllow(allow bool) string {
 // userNew answers whether a viewer's session may begin or go on.
 func (t *Triggers) userNew(ctx context.Context, c *Call) string {
 	r := t.watch(c)
+	if c.Problem == 0 && !r.Rerun {
+		t.sessions.Asks(c.Name, r.Session)
+	}
 	return answerAllow(t.decide(ctx, c, &r).Allow)
 }
 
