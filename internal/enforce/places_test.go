@@ -2,6 +2,8 @@ package enforce_test
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -237,6 +239,56 @@ func TestARestartOfAuthhookDoesNotGiveAPlaceBack(t *testing.T) {
 	})
 	next.swept("edge-1", 4)
 	undisturbed(t, newer, "it has the place")
+}
+
+// A session lost its place to a newer one elsewhere while authhook was away. It does not take it back, neither when it is asked
+// about again nor when its player comes back.
+func TestAPlaceThatWasLostUnheardIsNotTakenBack(t *testing.T) {
+	t.Parallel()
+	for name, unasked := range map[string]bool{"it is asked about": false, "its place is looked for": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			m := w.mist("edge-1")
+			h := w.open(m)
+			silent(m, "PLAY_REWRITE")
+			p, _ := w.onlyPlace(m, policy.OnLimitKickOldest)
+			h.written()
+			h.stop()
+			w.houses = nil
+			now := time.Now()
+			granted, kicked, err := w.db.AcquireLease(t.Context(), policy.Lease{
+				User: "alice", Plan: "gold", Node: "edge-7", Session: "elsewhere", At: now, Until: now.Add(time.Hour),
+			}, 1, policy.OnLimitKickOldest)
+			require.NoError(t, err)
+			require.True(t, granted)
+			require.Len(t, kicked, 1)
+			next := w.house(m)
+			var reruns atomic.Bool
+			reruns.Store(true)
+			next.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+				if unasked && r.Header.Get("X-Trigger") == "USER_NEW" && reruns.Load() {
+					_, _ = w.Write([]byte("true")) // nobody hears of it
+					return
+				}
+				on.ServeHTTP(w, r)
+			})
+			silent(m, "PLAY_REWRITE")
+			next.run()
+			eventually(t, "it is ended", func() bool {
+				return slices.ContainsFunc(p.Events(), func(e misttest.Event) bool {
+					return e.Kind == misttest.EventCut || e.Kind == misttest.EventDenied
+				})
+			})
+			reruns.Store(false)
+			await(t, p, misttest.Denied)
+			next.swept("edge-1", 2)
+			others, err := w.db.CountLeases(t.Context(), "alice", "gold", "edge-1", p.SessionID(), time.Now())
+			require.NoError(t, err)
+			assert.Equal(t, 1, others, "the newer one has its place")
+			assert.NotEqual(t, misttest.Watching, p.State())
+		})
+	}
 }
 
 // Two devices are on at once, for long. The older one does not take the place back, again and again by turns.

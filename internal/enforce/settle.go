@@ -177,6 +177,9 @@ func (e *Enforcer) takePlace(ctx context.Context, f *finding, lost bool) {
 	}
 	if !granted {
 		v.Allow, v.Reason, v.Tags = false, policy.ConcurrencyLimit, nil
+		if lost {
+			e.keepOut(f.asked.Node, f.asked.ID)
+		}
 		return
 	}
 	f.placed = true
