@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"authhook/internal/policy"
 	"authhook/internal/store"
 	"authhook/internal/store/sqlite"
+	"authhook/internal/store/storetest"
 )
 
 // asAuthhook has this test binary be authhook itself, so that it can be killed.
@@ -78,7 +78,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, m.Close()) }()
 	m.AddStream("live+fight")
-	address := freeAddress(t)
+	address := storetest.FreeAddress(t)
 	m.SetTriggers(map[string][]misttest.Trigger{
 		"USER_NEW": {{Handler: "http://" + address + "/trigger", Sync: true, Default: "false"}},
 		"USER_END": {{Handler: "http://" + address + "/trigger"}},
@@ -139,13 +139,4 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return right() == "" }, time.Minute, 20*time.Millisecond, "%v\n%s", right, k.log)
 	require.False(t, m.Corrupted())
-}
-
-// freeAddress is one that nobody listens on, for a process that has to come back to it.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, l.Close()) }()
-	return l.Addr().String()
 }

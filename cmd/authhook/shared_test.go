@@ -61,7 +61,7 @@ func TestServicesOverOneRedis(t *testing.T) {
 
 // A Redis that is not there changes no answer, and nothing waits for it.
 func TestAServiceWithoutItsRedis(t *testing.T) {
-	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", "redis://"+freeAddress(t), "--admin-token", adminToken,
+	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", "redis://"+storetest.FreeAddress(t), "--admin-token", adminToken,
 		"--catalog", write(t, "catalog.yaml", theatre))
 	key := s.member(t, "anna")
 	require.Equal(t, "false", s.ask(t, "USER_NEW", "uuid-1", recordedWithKey(t, "movie", key)))
