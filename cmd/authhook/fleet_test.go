@@ -196,6 +196,19 @@ func (f *fleet) saw(g *guest, e misttest.Event) {
 	}
 }
 
+// answered waits until nobody waits for an answer: those who come now are not all at once.
+func (f *fleet) answered() {
+	f.t.Helper()
+	f.until(func() bool {
+		for _, r := range f.replicas {
+			if slices.ContainsFunc(r.node.Sessions(), func(s misttest.SessionInfo) bool { return s.Asking }) {
+				return false
+			}
+		}
+		return true
+	}, func() string { return "somebody waits for an answer" })
+}
+
 // devices has every limited user of the plans try on one more device.
 func (f *fleet) devices(at *replica, plans ...string) {
 	for _, user := range f.limited {

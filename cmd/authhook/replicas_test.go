@@ -52,6 +52,9 @@ func TestAReplicaForEachNode(t *testing.T) {
 		for _, r := range f.replicas {
 			f.watch(name(i%users), r)
 		}
+		if i%500 == 499 {
+			f.answered()
+		}
 	}
 	for i, user := range f.limited {
 		f.watch(user, f.replicas[i/2%3])
