@@ -350,7 +350,16 @@ func (f *fleet) right(after string, at ...*replica) {
 		return wrong == ""
 	}, func() string { return after + ": " + wrong })
 	took := time.Since(began)
-	f.t.Logf("%s %6.2f s until right after: %s; the last to become so: %s", began.Format("15:04:05"), took.Seconds(), after, last)
+	asked := 0
+	for _, r := range f.replicas {
+		for _, c := range r.node.Commands() {
+			if c.Kind == "invalidate_sessions" {
+				asked++
+			}
+		}
+	}
+	f.t.Logf("%s %6.2f s until right after: %s; streams asked about so far: %d; the last to become right: %s",
+		began.Format("15:04:05"), took.Seconds(), after, asked, last)
 	f.steps = append(f.steps, step{what: after, until: took, cut: f.cuts(), over: f.exceeded(), lost: f.lost()})
 }
 
