@@ -69,10 +69,10 @@ func TestAnUnlockIsNotRepeatedWhileTheViewerIsAnswered(t *testing.T) {
 // meanwhile.
 func TestAnUnlockIsNotRepeatedWhileQuestionsComeLate(t *testing.T) {
 	t.Parallel()
-	const late = 2 * time.Second
+	const late = 3 * time.Second
 	w := newWorld(t)
 	m := w.mist("edge-1")
-	h := w.open(m, unswept, func(o *enforce.Options) { o.RepeatAfter = late / 2 })
+	h := w.open(m, unswept, func(o *enforce.Options) { o.RepeatAfter = late * 2 / 3 })
 	var delayed atomic.Bool
 	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
 		if delayed.Load() {
