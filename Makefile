@@ -40,7 +40,7 @@ kills: ## a process killed a thousand times between the commit of a billing even
 	AUTHHOOK_TEST_KILLS=1000 scripts/with-services go test -count=1 -timeout 10m -run Killed -v ./internal/billing
 
 .PHONY: replicas
-replicas: ## three authhooks with 10,000 sessions each over one PostgreSQL, killed and cut off in turn
+replicas: ## three authhooks with 10,000 sessions each over one PostgreSQL and one Redis, which are killed and cut off in turn
 	AUTHHOOK_TEST_REPLICA_SESSIONS=10000 scripts/with-services go test -count=1 -timeout 20m -run TestAReplicaForEachNode -v ./cmd/authhook
 
 .PHONY: build

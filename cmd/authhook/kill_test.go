@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"authhook/internal/policy"
 	"authhook/internal/store"
 	"authhook/internal/store/sqlite"
+	"authhook/internal/store/storetest"
 )
 
 // asAuthhook has this test binary be authhook itself, so that it can be killed, or measured.
@@ -77,7 +77,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, m.Close()) }()
 	m.AddStream("live+fight")
-	address := freeAddress(t)
+	address := storetest.FreeAddress(t)
 	m.SetTriggers(map[string][]misttest.Trigger{
 		"USER_NEW": {{Handler: "http://" + address + "/trigger", Sync: true, Default: "false"}},
 		"USER_END": {{Handler: "http://" + address + "/trigger"}},
@@ -138,13 +138,4 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return right() == "" }, time.Minute, 20*time.Millisecond, "%v\n%s", right, k.log)
 	require.False(t, m.Corrupted())
-}
-
-// freeAddress is one that nobody listens on, for a process that has to come back to it.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, l.Close()) }()
-	return l.Addr().String()
 }

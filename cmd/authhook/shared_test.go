@@ -69,7 +69,7 @@ func TestServicesOverOneRedis(t *testing.T) {
 // as it permits, and the next one once an earlier is gone.
 func TestServicesGiveOutPlacesOverRedis(t *testing.T) {
 	args := []string{"--database-url", storetest.PostgresSchema(t), "--redis-url", testRedis(t), "--admin-token", adminToken,
-		"--catalog", write(t, "catalog.yaml", replicasCatalog)}
+		"--catalog", write(t, "catalog.yaml", fleetCatalog)}
 	services := []*served{serveForTest(t, args...), serveForTest(t, args...)}
 	key := services[0].member(t, "anna")
 	_, err := services[0].api(t, adminToken).AddEntitlementWithResponse(t.Context(), "anna", client.EntitlementRequest{Plan: "first"})
@@ -115,7 +115,7 @@ func TestServicesGiveOutPlacesOverRedis(t *testing.T) {
 
 // A Redis that is not there changes no answer, and nothing waits for it.
 func TestAServiceWithoutItsRedis(t *testing.T) {
-	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", "redis://"+freeAddress(t), "--admin-token", adminToken,
+	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", "redis://"+storetest.FreeAddress(t), "--admin-token", adminToken,
 		"--catalog", write(t, "catalog.yaml", theatre))
 	key := s.member(t, "anna")
 	require.Equal(t, "false", s.ask(t, "USER_NEW", "uuid-1", recordedWithKey(t, "movie", key)))

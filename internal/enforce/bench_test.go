@@ -117,6 +117,26 @@ func BenchmarkRecord(b *testing.B) {
 	}
 }
 
+// BenchmarkAsks is what word of a question costs before it is decided about, where no command is under way and where one is.
+func BenchmarkAsks(b *testing.B) {
+	e, _ := crowd(10_000, 100)
+	var ids []string
+	for id := range e.nodes["mist"].sessions {
+		ids = append(ids, id)
+	}
+	ask := func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			e.Asks("mist", ids[i%len(ids)])
+			i++
+		}
+	}
+	b.Run("settled", ask)
+	e.nodes["mist"].sessions[ids[0]].pursue(&errand{want: unlocked})
+	b.Run("one errand", ask)
+}
+
 // BenchmarkStart is what a start takes until a hundred thousand stored sessions are known and their places in the clock.
 func BenchmarkStart(b *testing.B) {
 	db, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "authhook.db"))

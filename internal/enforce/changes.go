@@ -57,7 +57,7 @@ func (e *Enforcer) KeysArrived() {
 			case s.State == policy.SessionOpen:
 				n.askLater(s.Stream)
 			case s.errand == nil && (s.Reason == policy.CredentialUnknown || s.Reason == policy.Unavailable):
-				s.errand = &errand{want: unlocked, since: now, anyway: true}
+				s.pursue(&errand{want: unlocked, since: now, anyway: true})
 				e.command(s, now)
 			}
 		}
@@ -100,7 +100,7 @@ func (e *Enforcer) End(nodeName, id string) error {
 		return nil
 	}
 	now := time.Now()
-	s.errand = &errand{want: dismissed, since: now}
+	s.pursue(&errand{want: dismissed, since: now})
 	e.command(s, now)
 	return nil
 }

@@ -78,7 +78,7 @@ func TestAListedSessionIsTagged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.mist("edge-1")
-	w.open(m, unswept)
+	h := w.open(m, unswept)
 	key := w.user("alice")
 	w.entitle("alice", "gold", time.Time{})
 	p := watch(m, "live+fight", key, 1)
@@ -92,7 +92,7 @@ func TestAListedSessionIsTagged(t *testing.T) {
 		return nil
 	}
 	eventually(t, "it is tagged", func() bool { return assert.ObjectsAreEqual([]string{"plan:gold"}, tags()) })
-	assert.Equal(t, 1, told(m, "tag_sessid")[p.SessionID()], "once")
+	assert.Equal(t, 1, h.commands("tag_sessid"), "once")
 
 	c, err := w.db.Catalog(t.Context())
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -115,7 +116,8 @@ type Enforcer struct {
 	store   Store
 	writer  *Writer
 	metrics *Metrics
-	decider Decider // set by Run
+	decider Decider      // set by Run
+	errands atomic.Int64 // of all sessions
 
 	mu          sync.Mutex
 	nodes       map[string]*node // by each name that it is known under
@@ -198,7 +200,7 @@ func (e *Enforcer) Run(ctx context.Context, d Decider) error {
 		group.Go(func() error { return ended(ctx, n.commands.Run(ctx)) })
 		group.Go(func() error { e.watch(ctx, n); return nil })
 		group.Go(func() error { e.tend(ctx, n); return nil })
-		group.Go(func() error { n.ask(ctx, e.o.ReaskRate); return nil })
+		group.Go(func() error { n.ask(ctx); return nil })
 	}
 	return group.Wait()
 }
@@ -273,6 +275,7 @@ func (e *Enforcer) Record(s policy.Session) {
 // recordDecision remembers a decision. The caller holds the lock.
 func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 	began := decided.Opened
+	n.late.note(began, decided.Told)
 	s := n.sessions[decided.ID]
 	switch {
 	case s == nil:
@@ -426,7 +429,8 @@ func (e *Enforcer) replace(s *session, decided policy.Session) {
 // forget removes a session from memory. The caller holds the lock.
 func (e *Enforcer) forget(s *session) {
 	e.unindex(s)
-	s.State, s.errand, s.Until, s.look = policy.SessionEnded, nil, time.Time{}, 0
+	s.pursue(nil)
+	s.State, s.Until, s.look = policy.SessionEnded, time.Time{}, 0
 	e.schedule(s)
 	delete(s.node.sessions, s.ID)
 }

@@ -39,11 +39,13 @@ type node struct {
 	tagSoon  bool      // sessions wait to be listed, for their tags
 	failing  bool      // its list could not be read
 	lookWake chan struct{}
+	late     lateness // of its questions
 
-	asking  map[string]bool // streams to be asked about, when there is time
-	order   []string        // the same in their order
+	asking  map[string]time.Time // streams to be asked about, when there is time, and since when
+	order   []string             // the same in their order
 	askWake chan struct{}
-	lifted  bool // denials from before the start have been lifted
+	reasked map[string]time.Time // when MistServer was last told to ask about a stream's sessions
+	lifted  bool                 // denials from before the start have been lifted
 
 	streamTags map[string][]string // what its streams were tagged with by us
 	viewers    map[string]int      // of its active streams, when last read
@@ -71,7 +73,7 @@ func (e *Enforcer) addNode(name string, client *api.Client) *node {
 		name: name, e: e, api: client,
 		sessions: make(map[string]*session), byStream: newChains[string](func(s *session) *link { return &s.byStream }),
 		strangers: make(map[string]*stranger), asks: make(map[string]*asked), kicked: make(map[string]time.Time),
-		lookWake: make(chan struct{}, 1), asking: make(map[string]bool), askWake: make(chan struct{}, 1),
+		lookWake: make(chan struct{}, 1), asking: make(map[string]time.Time), askWake: make(chan struct{}, 1), reasked: make(map[string]time.Time),
 		streamTags: make(map[string][]string), viewers: make(map[string]int),
 	}
 	if client != nil {
@@ -136,7 +138,8 @@ func (e *Enforcer) call(n *node, name string) {
 			e.index(s)
 			continue
 		}
-		s.State, s.errand, s.Until, s.look = policy.SessionEnded, nil, time.Time{}, 0
+		s.pursue(nil)
+		s.State, s.Until, s.look = policy.SessionEnded, time.Time{}, 0
 		e.schedule(s)
 	}
 	maps.Copy(n.kicked, other.kicked)
@@ -178,7 +181,7 @@ func (e *Enforcer) noticeInstance(n *node, instance string) {
 		return
 	}
 	was := n.instance
-	n.instance = instance
+	n.instance, n.late = instance, lateness{}
 	if was != "" {
 		n.earlier = append(n.earlier, was)
 		if len(n.earlier) > 8 {
@@ -206,14 +209,24 @@ func (e *Enforcer) vanished(s *session) {
 	e.drop(s)
 }
 
+// atFirst is in what part of RepeatAfter the queue may repeat a command that has no reply: a denial takes as long to be lifted, and
+// nobody is back.
+const atFirst = 5
+
 // wanted says, right before a command leaves, whether it is still wanted.
 func (n *node) wanted(c api.Command) bool {
 	n.e.mu.Lock()
 	defer n.e.mu.Unlock()
 	switch c.Kind {
 	case api.StopSession:
-		s := n.sessions[c.Session]
-		return s != nil && s.errand != nil
+		s, now := n.sessions[c.Session], time.Now()
+		if s == nil || s.errand == nil {
+			return false
+		}
+		if x := s.errand; x.asked == 0 && x.left != 0 && now.Sub(x.left.time()) < n.e.o.RepeatAfter/atFirst {
+			return true
+		}
+		return n.e.backUntil(s, now) == 0
 	case api.TagSession:
 		s := n.sessions[c.Session]
 		return s != nil && s.State == policy.SessionOpen
@@ -228,8 +241,9 @@ func (n *node) sent(c api.Command, at time.Time) {
 	}
 	n.e.mu.Lock()
 	defer n.e.mu.Unlock()
-	if s := n.sessions[c.Session]; s != nil {
+	if s := n.sessions[c.Session]; s != nil && s.errand != nil {
 		n.e.sent(s, at)
+		s.errand.left = momentOf(at)
 	}
 	n.e.metrics.command(c.Kind)
 }

@@ -175,15 +175,20 @@ func (e *Enforcer) keepOut(node, id string) {
 	}
 }
 
-func (e *Enforcer) kickedLately(node, id string) bool {
+// mayKick says whether a session may take another's place: none that lost its own to a newer one. It need not have been told:
+// a session that is known to run under the plan had a place, and whoever has it by now took it while nobody was here.
+func (e *Enforcer) mayKick(l *policy.Lease) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := e.nodes[node]
+	n := e.nodes[l.Node]
 	if n == nil {
+		return true
+	}
+	if s := n.sessions[l.Session]; s != nil && s.State == policy.SessionOpen && s.User == l.User && s.Plan == l.Plan {
 		return false
 	}
-	at, ok := n.kicked[id]
-	return ok && time.Since(at) < e.o.KickedFor
+	at, ok := n.kicked[l.Session]
+	return !ok || time.Since(at) >= e.o.KickedFor
 }
 
 // Places are leases for decisions: those of the store, where a session whose place is known to be held need not ask, and
@@ -201,7 +206,7 @@ func (p places) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 	if err := p.e.makeSure(ctx); err != nil {
 		return false, nil, err
 	}
-	kicked := onLimit == policy.OnLimitKickOldest && p.e.kickedLately(l.Node, l.Session)
+	kicked := onLimit == policy.OnLimitKickOldest && !p.e.mayKick(&l)
 	if kicked {
 		onLimit = policy.OnLimitReject
 	}

@@ -2,6 +2,8 @@ package enforce_test
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -211,12 +213,18 @@ func TestARestartOfAuthhookDoesNotGiveAPlaceBack(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m)
+	// A rewriting that meets a house which closes fails open: it plays a stream called "true", a third session of hers.
+	silent(m, "PLAY_REWRITE")
 	older, newer := w.twoDevices(m)
 	eventually(t, "it is stored", func() bool { return w.stored("edge-1", older.SessionID()).State == policy.SessionDenied })
 	h.written()
 	require.Equal(t, misttest.Watching, newer.State())
 	next := w.house(m)
-	next.guard(m) // at once, so that nobody stands before a closed door
+	triggers := m.Triggers()
+	for _, all := range triggers {
+		all[0].Handler = next.server.URL + "/trigger"
+	}
+	m.SetTriggers(triggers) // at once, so that nobody stands before a closed door
 	h.stop()
 	w.houses = nil
 	restarted := time.Now()
@@ -233,14 +241,64 @@ func TestARestartOfAuthhookDoesNotGiveAPlaceBack(t *testing.T) {
 	undisturbed(t, newer, "it has the place")
 }
 
+// A session lost its place to a newer one elsewhere while authhook was away. It does not take it back, neither when it is asked
+// about again nor when its player comes back.
+func TestAPlaceThatWasLostUnheardIsNotTakenBack(t *testing.T) {
+	t.Parallel()
+	for name, unasked := range map[string]bool{"it is asked about": false, "its place is looked for": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			m := w.mist("edge-1")
+			h := w.open(m)
+			silent(m, "PLAY_REWRITE")
+			p, _ := w.onlyPlace(m, policy.OnLimitKickOldest)
+			h.written()
+			h.stop()
+			w.houses = nil
+			now := time.Now()
+			granted, kicked, err := w.db.AcquireLease(t.Context(), policy.Lease{
+				User: "alice", Plan: "gold", Node: "edge-7", Session: "elsewhere", At: now, Until: now.Add(time.Hour),
+			}, 1, policy.OnLimitKickOldest)
+			require.NoError(t, err)
+			require.True(t, granted)
+			require.Len(t, kicked, 1)
+			next := w.house(m)
+			var reruns atomic.Bool
+			reruns.Store(true)
+			next.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+				if unasked && r.Header.Get("X-Trigger") == "USER_NEW" && reruns.Load() {
+					_, _ = w.Write([]byte("true")) // nobody hears of it
+					return
+				}
+				on.ServeHTTP(w, r)
+			})
+			silent(m, "PLAY_REWRITE")
+			next.run()
+			eventually(t, "it is ended", func() bool {
+				return slices.ContainsFunc(p.Events(), func(e misttest.Event) bool {
+					return e.Kind == misttest.EventCut || e.Kind == misttest.EventDenied
+				})
+			})
+			reruns.Store(false)
+			await(t, p, misttest.Denied)
+			next.swept("edge-1", 2)
+			others, err := w.db.CountLeases(t.Context(), "alice", "gold", "edge-1", p.SessionID(), time.Now())
+			require.NoError(t, err)
+			assert.Equal(t, 1, others, "the newer one has its place")
+			assert.NotEqual(t, misttest.Watching, p.State())
+		})
+	}
+}
+
 // Two devices are on at once, for long. The older one does not take the place back, again and again by turns.
 func TestTwoDevicesDoNotTakeEachOthersPlaceByTurns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.mist("edge-1")
-	h := w.open(m, func(o *enforce.Options) { o.KickedFor = 600 * time.Millisecond })
+	h := w.open(m, func(o *enforce.Options) { o.KickedFor = 3 * time.Second })
 	older, newer := w.twoDevices(m)
-	h.swept("edge-1", 8) // of half a second
+	h.swept("edge-1", 8) // of half a second: for longer than it was kept out
 	undisturbed(t, newer, "it has the place")
 	newer.Leave()
 	await(t, older, misttest.Watching)

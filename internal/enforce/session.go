@@ -64,6 +64,19 @@ type errand struct {
 	received bool
 	// anyway says that it is wanted whatever the facts say: only the viewer's asking again can tell.
 	anyway bool
+	left   moment // when MistServer was last told, the queue's own repetitions aside; zero: not yet
+	asked  moment // when a question came that has no answer yet, of the life that follows; zero: none did
+}
+
+// pursue has something be wanted of a session; nil: nothing is, any more.
+func (s *session) pursue(x *errand) {
+	switch errands := &s.node.e.errands; {
+	case s.errand == nil && x != nil:
+		errands.Add(1)
+	case s.errand != nil && x == nil:
+		errands.Add(-1)
+	}
+	s.errand = x
 }
 
 // wants is what is wanted of a session.

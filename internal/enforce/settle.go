@@ -177,6 +177,9 @@ func (e *Enforcer) takePlace(ctx context.Context, f *finding, lost bool) {
 	}
 	if !granted {
 		v.Allow, v.Reason, v.Tags = false, policy.ConcurrencyLimit, nil
+		if lost {
+			e.keepOut(f.asked.Node, f.asked.ID)
+		}
 		return
 	}
 	f.placed = true
@@ -245,30 +248,33 @@ func (e *Enforcer) takesRoom(f *finding) bool {
 }
 
 // act brings sessions to what was found. Where the answers of many sessions of one stream changed, MistServer is told to
-// ask about the stream, which is sooner done.
+// ask about the stream, which is sooner done. It is told once: what else is found of the same change is settled by that, and
+// of later ones session by session.
 func (e *Enforcer) act(findings []finding, now time.Time) {
 	type part struct {
 		node   *node
 		stream string
 	}
-	var told []*session
+	var told []*finding
 	ofStream := map[part]int{}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range findings {
 		if s := findings[i].session; e.apply(&findings[i]) {
-			told = append(told, s)
+			told = append(told, &findings[i])
 			ofStream[part{s.node, s.Stream}]++
 		}
 	}
 	for of, n := range ofStream {
 		if n > e.o.ByIDAtMost {
-			of.node.invalidate(of.stream)
+			of.node.invalidate(of.stream, now)
 		}
 	}
-	for _, s := range told {
-		if ofStream[part{s.node, s.Stream}] > e.o.ByIDAtMost && s.wants() != bounced {
+	for _, f := range told {
+		s := f.session
+		if s.wants() != bounced && s.node.settles(f) {
 			e.sent(s, now) // all of them are asked about; by id only those that this does not settle
+			s.errand.left = momentOf(now)
 			s.errand.retry = momentOf(now).add(e.o.RepeatAfter)
 			s.errand.tries++
 			e.schedule(s)
@@ -315,11 +321,11 @@ func (e *Enforcer) applyToOpen(s *session, f *finding) {
 	switch {
 	case v.Allow:
 		if s.wants() == revoked {
-			s.errand = nil // it may go on after all
+			s.pursue(nil) // it may go on after all
 		}
 		if v.Due != "" && v.Plan != s.Plan {
 			if s.errand == nil {
-				s.errand = &errand{want: bounced, since: f.since}
+				s.pursue(&errand{want: bounced, since: f.since})
 			}
 			s.Until = v.Until
 			return // its plan stays what it was until it is back: so long the bounce is due
@@ -333,7 +339,7 @@ func (e *Enforcer) applyToOpen(s *session, f *finding) {
 		s.Until = v.Until // the key of its JWT is to come: [Enforcer.KeysArrived] has it asked about again
 	default:
 		if s.wants() != revoked {
-			s.errand = &errand{want: revoked, since: f.since}
+			s.pursue(&errand{want: revoked, since: f.since})
 		}
 		e.takeOver(s, v)
 	}
@@ -349,12 +355,12 @@ func (e *Enforcer) applyToDenied(s *session, f *finding) {
 	case s.errand != nil && s.errand.anyway:
 	case v.Allow || unread:
 		if s.errand == nil {
-			s.errand = &errand{want: unlocked, since: f.since}
+			s.pursue(&errand{want: unlocked, since: f.since})
 		}
 		s.Until = v.Until
 	default:
 		if s.wants() == unlocked {
-			s.errand = nil
+			s.pursue(nil)
 		}
 		e.takeOver(s, v)
 	}
@@ -387,6 +393,11 @@ func (e *Enforcer) takeOver(s *session, v *policy.Verdict) {
 func (e *Enforcer) command(s *session, now time.Time) {
 	if s.wants() == unlocked && s.errand.received && s.errand.tries >= unlockTries {
 		e.forget(s) // nobody asked again: its player has gone
+		return
+	}
+	if until := e.backUntil(s, now); until != 0 {
+		s.errand.retry = until
+		e.schedule(s)
 		return
 	}
 	s.errand.retry = momentOf(now).add(e.o.RepeatAfter << min(s.errand.tries, 3))
@@ -423,7 +434,7 @@ func (e *Enforcer) cameAbout(s *session, byCommand bool) {
 		e.metrics.confirmed(s.errand.want, took)
 		e.log.Info(s.errand.want.String()+" confirmed", "node", s.node.name, "session", short(s.ID), "ms", took.Milliseconds())
 	}
-	s.errand = nil
+	s.pursue(nil)
 }
 
 // short is enough of a session id to find it by.

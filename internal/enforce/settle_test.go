@@ -41,3 +41,71 @@ func TestWhatASessionCountsForOutlastsItsDenial(t *testing.T) {
 		t.Errorf("written: %+v", e.writer.pending)
 	}
 }
+
+// A change of many sessions is found in several batches. MistServer is told once to ask about their stream, which settles those
+// of the later batches too; what changes while it is being asked about is told session by session.
+func TestAStreamIsAskedAboutOnceForAChange(t *testing.T) {
+	t.Parallel()
+	const batch = 4
+	e := NewEnforcer(blank{}, Options{Nodes: []Node{{Name: "edge-1", API: nowhere(t)}}, ByIDAtMost: batch - 1})
+	e.decider = refusing{}
+	n := e.nodes["edge-1"]
+	began := time.Now()
+	jobs := func(of string, since time.Time) (all []job) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for i := range batch {
+			s := e.insert(n, policy.Session{
+				Node: "edge-1", ID: of + string(rune('0'+i)), State: policy.SessionOpen, Stream: "live", User: "alice",
+				Reason: policy.Entitled, Opened: began, Decided: began,
+			})
+			all = append(all, job{session: s, since: since})
+		}
+		return all
+	}
+	change := time.Now()
+	first, second := jobs("a", change), jobs("b", change)
+	e.settle(t.Context(), first)
+	if n := n.commands.Waiting(); n != 1 {
+		t.Fatalf("%d commands for the first batch, not one for the stream", n)
+	}
+	e.settle(t.Context(), second)
+	if n := n.commands.Waiting(); n != 1 {
+		t.Errorf("%d more for the second, whom the first asks about", n-1)
+	}
+	for _, j := range append(first, second...) {
+		if !j.session.begun() || j.session.errand.retry == 0 {
+			t.Errorf("%s is not held to have been told", j.session.ID)
+		}
+	}
+	e.settle(t.Context(), jobs("c", time.Now()))
+	if n := n.commands.Waiting(); n != 1+batch {
+		t.Errorf("%d commands in all, not one for the stream and one for each that changed since", n)
+	}
+}
+
+// Questions are late by what they take beyond the least, however far apart the clocks are, and a clock that is set is
+// forgotten.
+func TestWhenQuestionsComeLate(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	for _, apart := range []time.Duration{0, time.Hour, -time.Hour} {
+		var l lateness
+		note := func(after, took time.Duration) (late bool) {
+			came := began.Add(after)
+			l.note(came, came.Add(-took-apart))
+			return l.last.Equal(came)
+		}
+		if note(0, 30*time.Millisecond) || note(time.Second, 30*time.Millisecond+lateBy) {
+			t.Errorf("clocks %s apart: what takes no longer than others is late", apart)
+		}
+		if !note(2*time.Second, 31*time.Millisecond+lateBy) {
+			t.Errorf("clocks %s apart: what takes longer is not late", apart)
+		}
+		l.note(began.Add(3*time.Second), time.Time{})
+		const set = 10 * time.Second
+		if !note(4*time.Second, set) || !note(4*time.Second+lateSpan, set) || note(4*time.Second+2*lateSpan, set) {
+			t.Errorf("clocks %s apart: a clock that was set is not forgotten", apart)
+		}
+	}
+}

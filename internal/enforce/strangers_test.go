@@ -179,5 +179,5 @@ func TestAnUnguardedStreamIsNotAskedAboutForEachViewer(t *testing.T) {
 		h.swept("edge-1", 1)
 	}
 	eventually(t, "all are counted", func() bool { return h.status("edge-1").Unguarded == viewers })
-	assert.LessOrEqual(t, told(m, "invalidate_sessions")["movie"], viewers/2)
+	assert.LessOrEqual(t, h.commands("invalidate_sessions"), viewers/2)
 }

@@ -11,10 +11,10 @@ import (
 
 // askLater has a stream's sessions asked about again, when it is its turn. The caller holds the lock.
 func (n *node) askLater(stream string) {
-	if stream == "" || n.asking[stream] || n.commands == nil {
+	if stream == "" || !n.asking[stream].IsZero() || n.commands == nil {
 		return
 	}
-	n.asking[stream] = true
+	n.asking[stream] = time.Now()
 	n.order = append(n.order, stream)
 	select {
 	case n.askWake <- struct{}{}:
@@ -22,15 +22,31 @@ func (n *node) askLater(stream string) {
 	}
 }
 
-// invalidate has a stream's sessions asked about again at once. The caller holds the lock.
-func (n *node) invalidate(stream string) {
-	if n.commands != nil {
-		n.commands.Add(api.Command{Kind: api.InvalidateStream, Stream: stream})
+// invalidate has a stream's sessions asked about again at once, unless they are being asked about: then it says no. Each time
+// is a question for every viewer, and the answers to the last ones are still under way. The caller holds the lock.
+func (n *node) invalidate(stream string, now time.Time) bool {
+	if n.commands == nil || now.Sub(n.reasked[stream]) < max(n.e.o.RepeatAfter, n.turn(stream)) {
+		return false
 	}
+	n.reasked[stream] = now
+	n.commands.Add(api.Command{Kind: api.InvalidateStream, Stream: stream})
+	return true
 }
 
-// ask asks about streams, one after the other, so that no more than `rate` sessions a second come to ask.
-func (n *node) ask(ctx context.Context, rate int) {
+// turn is how long it takes to ask about a stream's sessions. The caller holds the lock.
+func (n *node) turn(stream string) time.Duration {
+	return time.Duration(n.viewers[stream]) * time.Second / time.Duration(n.e.o.ReaskRate)
+}
+
+// settles says whether what was found of a session is settled by the asking about its stream, which was begun after both the
+// change and the last answer. The caller holds the lock.
+func (n *node) settles(f *finding) bool {
+	at := n.reasked[f.session.Stream]
+	return !at.Before(f.since) && !at.Before(f.asked.Decided)
+}
+
+// ask asks about streams, one after the other, so that no more than ReaskRate sessions a second come to ask.
+func (n *node) ask(ctx context.Context) {
 	const atLeast = 20 * time.Millisecond
 	for {
 		select {
@@ -47,14 +63,21 @@ func (n *node) ask(ctx context.Context, rate int) {
 			}
 			stream := n.order[0]
 			n.order = n.order[1:]
+			since, pause := n.asking[stream], atLeast
 			delete(n.asking, stream)
-			n.invalidate(stream)
-			viewers := max(n.viewers[stream], 1)
+			switch {
+			case n.reasked[stream].After(since): // it was meanwhile
+			case n.invalidate(stream, time.Now()):
+				pause = max(pause, n.turn(stream))
+			default: // those who were asked about before are first
+				n.asking[stream] = since
+				n.order = append(n.order, stream)
+			}
 			n.e.mu.Unlock()
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(max(atLeast, time.Duration(viewers)*time.Second/time.Duration(rate))):
+			case <-time.After(pause):
 			}
 		}
 	}
@@ -123,5 +146,7 @@ func (e *Enforcer) tendStreams(n *node, streams []api.ActiveStream) {
 		}
 	}
 	maps.DeleteFunc(n.streamTags, func(stream string, _ []string) bool { return !active[stream] })
+	now := time.Now()
+	maps.DeleteFunc(n.reasked, func(stream string, at time.Time) bool { return !active[stream] && now.Sub(at) > e.o.DenialsKept })
 	n.lifted = true
 }

@@ -208,7 +208,7 @@ func (e *Enforcer) seen(n *node, s *session, at time.Time) {
 		// Right after a re-run's denial it is still being cut, and the list is a second behind.
 		if s.errand == nil && at.Sub(s.Decided) > e.o.SettledAfter {
 			e.log.Warn("a denied session is live", "node", n.name, "session", short(s.ID), "stream", s.Stream, "reason", s.Reason.String())
-			s.errand = &errand{want: revoked, since: at}
+			s.pursue(&errand{want: revoked, since: at})
 			e.command(s, at)
 		}
 		return

@@ -56,6 +56,7 @@ type nowhere struct{}
 
 func (nowhere) Record(policy.Session)     {}
 func (nowhere) Kick(policy.KickedSession) {}
+func (nowhere) Asks(_, _ string)          {}
 
 // benchService answers triggers as the service does: a hundred users' facts in memory, a catalog, metrics, a log, and as
 // many events remembered as there can be.

@@ -93,6 +93,7 @@ func TestATriggerCostsLittleMemory(t *testing.T) {
 
 type unheard struct{}
 
+func (unheard) Asks(string, string)       {}
 func (unheard) Record(policy.Session)     {}
 func (unheard) Kick(policy.KickedSession) {}
 

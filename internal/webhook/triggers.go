@@ -27,6 +27,8 @@ type Sessions interface {
 	// Record tells of a session. The names of its stream and its connector are part of what a viewer sent, which may be
 	// large: whoever keeps them keeps copies.
 	Record(policy.Session)
+	// Asks tells that a session is asked about anew, before it is decided about.
+	Asks(node, session string)
 	// Kick tells of a session that lost its place to a newer one.
 	Kick(policy.KickedSession)
 }

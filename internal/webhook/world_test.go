@@ -68,6 +68,7 @@ func (r *recorder) Record(s policy.Session) {
 }
 
 func (*recorder) Kick(policy.KickedSession) {}
+func (*recorder) Asks(_, _ string)          {}
 
 func (r *recorder) recorded() []policy.Session {
 	r.mu.Lock()

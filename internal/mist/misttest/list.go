@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -21,24 +22,36 @@ type row struct {
 	seconds, up                int64
 }
 
-func (r *row) column(name string) any {
+// appendColumn appends it in JSON: lists are long, and read often.
+func (r *row) appendColumn(b []byte, name string) []byte {
 	switch name {
 	case "host":
-		return r.host
+		return appendText(b, r.host)
 	case "stream":
-		return r.stream
+		return appendText(b, r.stream)
 	case "protocol":
-		return r.protocol
+		return appendText(b, r.protocol)
 	case "conntime", "position":
-		return r.seconds
+		return strconv.AppendInt(b, r.seconds, 10)
 	case "up":
-		return r.up
+		return strconv.AppendInt(b, r.up, 10)
 	case "upbps":
-		return bytesPerSecond
+		return strconv.AppendInt(b, bytesPerSecond, 10)
 	case "sessid":
-		return r.id
+		return appendText(b, r.id)
 	}
-	return 0
+	return append(b, '0')
+}
+
+// appendText appends a text in JSON, as it is where nothing in it needs more.
+func appendText(b []byte, text string) []byte {
+	for _, c := range []byte(text) {
+		if c < ' ' || c == '"' || c == '\\' || c > '~' {
+			quoted, _ := json.Marshal(text)
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), text...), '"')
 }
 
 // clients is the list of sessions at a moment: -1 is a second ago; without a time it is of ten minutes ago, when mostly
@@ -62,18 +75,39 @@ func (s *Server) clients(raw json.RawMessage) map[string]any {
 		fields = columns
 	}
 	streams := texts(request.Streams)
-	var data [][]any // null when empty (udp.jsonl)
-	for _, r := range s.rows(at) {
-		if len(streams) > 0 && !slices.Contains(streams, r.stream) {
-			continue
-		}
-		values := make([]any, len(fields))
-		for i, name := range fields {
-			values[i] = r.column(name)
-		}
-		data = append(data, values)
+	rows := s.rows(at)
+	if len(streams) > 0 {
+		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(streams, r.stream) })
 	}
-	return map[string]any{"time": at.Unix(), "fields": fields, "data": data}
+	return map[string]any{"time": at.Unix(), "fields": fields, "data": table{fields, rows}}
+}
+
+// table are rows, in JSON once it is asked for, which the server's lock is not held for.
+type table struct {
+	fields []string
+	rows   []row
+}
+
+// MarshalJSON implements json.Marshaler.
+func (t table) MarshalJSON() ([]byte, error) {
+	if len(t.rows) == 0 {
+		return []byte("null"), nil // not an empty list (udp.jsonl)
+	}
+	b := []byte{'['}
+	for i := range t.rows {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '[')
+		for j, name := range t.fields {
+			if j > 0 {
+				b = append(b, ',')
+			}
+			b = t.rows[i].appendColumn(b, name)
+		}
+		b = append(b, ']')
+	}
+	return append(b, ']'), nil
 }
 
 func (s *Server) moment(raw json.RawMessage) time.Time {

@@ -77,6 +77,12 @@ type Event struct {
 	Rerun bool
 }
 
+// idParts are what a session id is made of, beside what a viewer never changes.
+type idParts struct {
+	mode        mist.SessionMode
+	stream, key string
+}
+
 // ErrNever is matched by the error of Wait for a state that will not come any more.
 var ErrNever = errors.New("the player has left for good")
 
@@ -96,6 +102,8 @@ type Player struct {
 	stream    string
 	key       string // the token line of this connection
 	url       string
+	made      idParts
+	id        string // the session id that these make
 	session   *session
 	joined    time.Time
 	retry     *alarm
@@ -258,7 +266,7 @@ func (p *Player) connect() {
 	p.stream = mist.StreamName(p.viewer.Stream)
 	p.request()
 	// The URL is not known yet (CONN_OPEN.http).
-	p.ask(mist.TypeConnOpen, lines(p.stream, p.host(), p.viewer.Connector, ""), func(a answer) {
+	p.ask(mist.TypeConnOpen, "", func(a answer) {
 		if !a.allow {
 			p.refused(Event{Trigger: mist.TypeConnOpen})
 			return
@@ -268,7 +276,7 @@ func (p *Player) connect() {
 }
 
 func (p *Player) rewrite() {
-	p.ask(mist.TypePlayRewrite, p.payload(), func(a answer) {
+	p.ask(mist.TypePlayRewrite, p.url, func(a answer) {
 		if a.answered { // what does not wait rewrites nothing
 			p.stream = mist.StreamName(a.text)
 		}
@@ -282,7 +290,7 @@ func (p *Player) rewrite() {
 
 // allowed is told by its session that the player belongs to it. A session that was joined asked nothing.
 func (p *Player) allowed(asked mist.Type) {
-	p.ask(mist.TypeConnPlay, p.payload(), func(a answer) {
+	p.ask(mist.TypeConnPlay, p.url, func(a answer) {
 		if !a.allow {
 			p.refused(Event{Trigger: mist.TypeConnPlay})
 			return
@@ -294,22 +302,25 @@ func (p *Player) allowed(asked mist.Type) {
 
 // ask fires a trigger of this connection, when one is configured, and goes on with its answer unless the connection is
 // gone by then.
-func (p *Player) ask(t mist.Type, payload string, then func(answer)) {
+func (p *Player) ask(t mist.Type, url string, then func(answer)) {
+	if !p.server.selected(t, p.stream) { // most have none, and who is denied comes back again and again
+		then(answer{allow: true})
+		return
+	}
 	connection := p.connected
-	if p.server.fire(t, p.stream, payload, p.pid, func(a answer) {
+	p.server.fire(t, p.stream, p.payload(url), p.pid, func(a answer) {
 		if p.connected == connection && p.open {
 			then(a)
 		}
-	}) {
-		if p.state != Connecting {
-			p.become(Connecting)
-		}
-		return
+	})
+	if p.state != Connecting {
+		p.become(Connecting)
 	}
-	then(answer{allow: true})
 }
 
-func (p *Player) payload() string { return lines(p.stream, p.host(), p.viewer.Connector, p.url) }
+func (p *Player) payload(url string) string {
+	return lines(p.stream, p.host(), p.viewer.Connector, url)
+}
 
 func (p *Player) host() string { return p.viewer.Address.WithZone("").Unmap().String() }
 
@@ -379,8 +390,8 @@ func (p *Player) disconnect() {
 	if p.session != nil {
 		p.session.leave(p)
 	}
-	if p.server.process != nil {
-		p.server.fire(mist.TypeConnClose, p.stream, p.payload(), p.pid, func(answer) {})
+	if p.server.process != nil && p.server.selected(mist.TypeConnClose, p.stream) {
+		p.server.fire(mist.TypeConnClose, p.stream, p.payload(p.url), p.pid, func(answer) {})
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 // request makes the token line and the URL that a connection of this player brings.
 func (p *Player) request() {
 	v := &p.viewer
+	if p.url != "" && v.Connector != "RTMP" && v.Connector != "RTSP" {
+		return // all that it brings is as it was
+	}
 	p.url = v.URL
 	if p.url == "" {
 		p.url = defaultURL(v)

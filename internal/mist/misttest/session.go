@@ -56,10 +56,13 @@ const bytesPerSecond = 65_964
 // join brings a connection into the session of its id. Whatever joins one asks nothing: the session that a request for
 // the player's information opens is the one that HLS then plays in (USER_NEW.info-request.http).
 func (s *Server) join(p *Player) {
-	id := mist.SessionID(s.config.mode, p.stream, p.viewer.Address, p.key, p.viewer.Connector)
-	one := s.sessions[id]
+	if of := (idParts{s.config.mode, p.stream, p.key}); of != p.made {
+		p.made = of
+		p.id = mist.SessionID(s.config.mode, p.stream, p.viewer.Address, p.key, p.viewer.Connector)
+	}
+	one := s.sessions[p.id]
 	if one == nil {
-		one = s.open(id, p)
+		one = s.open(p.id, p)
 		one.enter(p)
 		one.ask(false)
 		return

@@ -92,7 +92,9 @@ func streamMatches(stream string, tags []string, name string) bool {
 	return name == stream || name == base
 }
 
-func (s *Server) selected(t mist.Type, stream string) bool { return len(s.handlers(t, stream)) > 0 }
+func (s *Server) selected(t mist.Type, stream string) bool {
+	return len(s.config.fitted[string(t)]) > 0 && len(s.handlers(t, stream)) > 0
+}
 
 func (s *Server) handlers(t mist.Type, stream string) []Trigger {
 	all := s.config.fitted[string(t)]

@@ -2,15 +2,17 @@ package storetest
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
+	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// Proxy stands between a store and PostgreSQL: it cuts connections, swallows what is said, refuses, and counts
+// Proxy stands between a store and PostgreSQL or Redis: it cuts connections, swallows what is said, refuses, and counts
 // round trips.
 type Proxy struct {
 	t      testing.TB
@@ -27,20 +29,39 @@ type Proxy struct {
 }
 
 // NewProxy stands before the server of a URL and returns the URL that leads through it.
-func NewProxy(t testing.TB, databaseURL string) (*Proxy, string) {
-	u, err := url.Parse(databaseURL)
+func NewProxy(t testing.TB, serverURL string) (*Proxy, string) {
+	u, err := url.Parse(serverURL)
 	require.NoError(t, err)
-	p := &Proxy{t: t, target: u.Host, open: map[net.Conn]bool{}, address: "127.0.0.1:0"}
+	p := &Proxy{t: t, target: u.Host, open: map[net.Conn]bool{}, address: FreeAddress(t)}
 	p.Up()
 	t.Cleanup(func() {
 		p.Down()
 		p.wg.Wait()
 	})
 	u.Host = p.address
-	q := u.Query()
-	q.Set("sslmode", "disable")
-	u.RawQuery = q.Encode()
+	if q := u.Query(); u.Scheme != "redis" {
+		q.Set("sslmode", "disable")
+		u.RawQuery = q.Encode()
+	}
 	return p, u.String()
+}
+
+// FreeAddress is one that nobody listens on, for who has to come back to it. It stays below the ports that Linux gives out for
+// outgoing connections, of which tests make thousands.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	const first, end, tries = 20_000, 32_000, 1000
+	var err error
+	for range tries {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(end-first)))
+		var l net.Listener
+		if l, err = net.Listen("tcp", address); err == nil {
+			require.NoError(t, l.Close())
+			return address
+		}
+	}
+	t.Fatalf("no port is free: %s", err)
+	return ""
 }
 
 // Up accepts connections, at the same address as before.

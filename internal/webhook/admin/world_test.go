@@ -148,6 +148,7 @@ type nobody struct{}
 
 func (nobody) Record(policy.Session)     {}
 func (nobody) Kick(policy.KickedSession) {}
+func (nobody) Asks(_, _ string)          {}
 
 // as is a client with a key.
 func (w *world) as(token string) *client.ClientWithResponses {

@@ -1,0 +1,131 @@
+package enforce_test
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"authhook/internal/enforce"
+	"authhook/internal/mist/misttest"
+	"authhook/internal/policy"
+)
+
+// slowPlaces is a store that takes its time to give a place.
+type slowPlaces struct {
+	enforce.Store
+	asked, give chan struct{}
+}
+
+func (s slowPlaces) AcquireLease(ctx context.Context, l policy.Lease, most int, on policy.OnLimit) (bool, []policy.KickedSession, error) {
+	select {
+	case s.asked <- struct{}{}:
+	default:
+	}
+	select {
+	case <-s.give:
+	case <-ctx.Done():
+	}
+	return s.Store.AcquireLease(ctx, l, most, on)
+}
+
+// letBe says that a player was let in once, and let be.
+func letBe(t *testing.T, p *misttest.Player, why string) {
+	t.Helper()
+	for _, e := range p.Events() {
+		assert.NotEqual(t, misttest.EventCut, e.Kind, why)
+	}
+	assert.Equal(t, misttest.Watching, p.State(), why)
+}
+
+// A viewer whose denial was lifted asks, and the answer takes long. The unlock is not repeated meanwhile: it would end what is
+// let in.
+func TestAnUnlockIsNotRepeatedWhileTheViewerIsAnswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	slow := slowPlaces{w.db, make(chan struct{}, 1), make(chan struct{})}
+	h := w.houseOver(m, slow, policy.Options{}, unswept, func(o *enforce.Options) { o.RepeatAfter = 50 * time.Millisecond })
+	h.run()
+	h.guard(m)
+	silent(m, "USER_END")
+	limit(w, "gold", 1, policy.OnLimitReject)
+	p := watch(m, "live+fight", w.user("alice"), 1)
+	await(t, p, misttest.Denied)
+	w.entitle("alice", "gold", time.Time{})
+	<-slow.asked
+	past(t, time.Now().Add(10*h.options.RepeatAfter))
+	close(slow.give)
+	await(t, p, misttest.Watching)
+	eventually(t, "it is confirmed", func() bool { return h.confirmed("unlock") == 1 })
+	past(t, time.Now().Add(paced(2*time.Second))) // a session takes half as long to end
+	letBe(t, p, "it asked before anything was repeated")
+}
+
+// The questions of a node come late. That of a viewer whose denial was lifted is under way, and the unlock is not repeated
+// meanwhile.
+func TestAnUnlockIsNotRepeatedWhileQuestionsComeLate(t *testing.T) {
+	t.Parallel()
+	const late = 3 * time.Second
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	h := w.open(m, unswept, func(o *enforce.Options) { o.RepeatAfter = late * 2 / 3 })
+	var delayed atomic.Bool
+	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+		if delayed.Load() {
+			<-time.After(late)
+		}
+		on.ServeHTTP(w, r)
+	})
+	silent(m, "USER_END")
+	silent(m, "PLAY_REWRITE")
+	p := watch(m, "live+fight", w.user("alice"), 1)
+	await(t, p, misttest.Denied)
+	delayed.Store(true)
+	strangers := 1
+	pass := func(d time.Duration) {
+		for until := time.Now().Add(d); time.Now().Before(until); {
+			strangers++
+			m.Connect(misttest.Viewer{Stream: "live+fight", Address: host(strangers)})
+			past(t, time.Now().Add(20*time.Millisecond))
+		}
+	}
+	pass(late * 3 / 2)
+	w.entitle("alice", "gold", time.Time{})
+	pass(late * 3 / 2)
+	await(t, p, misttest.Watching)
+	past(t, time.Now().Add(paced(2*time.Second)))
+	letBe(t, p, "its question was under way")
+	assert.Equal(t, 1, h.confirmed("unlock"))
+}
+
+// That questions come late holds nobody up for ever: who is still denied long after the last of them is unlocked again.
+func TestAnUnlockIsRepeatedOnceQuestionsComeInTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	h := w.open(m, unswept, datagramsOnly(t, m), func(o *enforce.Options) { o.RepeatAfter = 500 * time.Millisecond })
+	var delayed atomic.Bool
+	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+		if delayed.Load() {
+			<-time.After(time.Second)
+		}
+		on.ServeHTTP(w, r)
+	})
+	silent(m, "PLAY_REWRITE")
+	p := watch(m, "live+fight", w.user("alice"), 1)
+	await(t, p, misttest.Denied)
+	delayed.Store(true)
+	stranger := m.Connect(misttest.Viewer{Stream: "live+fight", Address: host(2)})
+	await(t, stranger, misttest.Denied)
+	m.SetLoss(1, 0)
+	w.entitle("alice", "gold", time.Time{})
+	eventually(t, "it is told in vain", func() bool { return h.commands("stop_sessid") >= 1 })
+	delayed.Store(false)
+	eventually(t, "it is given up", func() bool { return h.counted(giveUp, "stop_sessid") >= 1 })
+	m.SetLoss(0, 0)
+	await(t, p, misttest.Watching)
+}
