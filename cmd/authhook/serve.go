@@ -26,7 +26,7 @@ type serveCommand struct {
 	AdminTokenFile string        `placeholder:"FILE" help:"A file that holds the admin token."`
 	OnUnavailable  string        `default:"deny" enum:"deny,allow" placeholder:"deny|allow" help:"The answer while the facts cannot be read: deny or allow. Live sessions are never ended for it."`
 	Node           string        `default:"mist" placeholder:"NAME" help:"The name of a MistServer that is configured with none."`
-	RedisURL       string        `placeholder:"URL" help:"A Redis that several services share, so that each reads what another has read: redis://user:password@host:port/number. It only saves time: whatever becomes of it, answers are right."`
+	RedisURL       string        `placeholder:"URL" help:"A Redis that several services share, so that each finds what another has read, and places under plans' limits are given out there: redis://user:password@host:port/number. Give it to all services of a database or to none. It only saves time: whatever becomes of it, answers are right."`
 	RedisURLFile   string        `placeholder:"FILE" help:"A file that holds the same."`
 	SessionMode    string        `placeholder:"0-15" help:"MistServer's sessionViewerMode (its default is 14). When given, a session id that MistServer would not compute is refused."`
 	FactsFresh     time.Duration `default:"1m" help:"How old facts in memory may become before they are read again."`
