@@ -58,6 +58,7 @@ type fleet struct {
 	hosts           uint32
 	patience        time.Duration
 	steps           []step
+	astray          *guest // the first who was not where the facts say, at the last look
 
 	limited   []string          // users whose plan permits one session
 	plan      map[string]string // of a limited user: newest or first
@@ -292,6 +293,9 @@ func (f *fleet) wrong(at ...*replica) string {
 	}
 	for _, g := range f.guests {
 		if live := live[g.at]; live != nil && !f.maybe[g] && live[g.SessionID()] != f.allowed(g) {
+			if faults.n == 0 {
+				f.astray = g
+			}
 			faults.add("%s at %s is %s", g.user, g.at.name, g.State())
 		}
 	}
@@ -454,7 +458,7 @@ func (f *fleet) until(is func() bool, says func() string) {
 		select {
 		case <-again.C:
 		case <-deadline.C:
-			f.t.Fatalf("%s%s", says(), f.logs())
+			f.t.Fatalf("%s\n%s%s", says(), f.tale(f.astray), f.logs())
 		}
 	}
 }
@@ -486,17 +490,29 @@ func (f *fleet) story() string {
 	if len(all) == 0 {
 		return ""
 	}
-	var story strings.Builder
-	fmt.Fprintf(&story, "such as %s at %s:\n", all[0].user, all[0].at.name)
-	for _, e := range all[0].Events() {
-		fmt.Fprintf(&story, "%s %s rerun=%t\n", e.At.Format("15:04:05.000"), e.Kind, e.Rerun)
+	return "such as " + f.tale(all[0]) + f.logs()
+}
+
+// tale is what a guest went through, and what the store has of it.
+func (f *fleet) tale(g *guest) string {
+	if g == nil {
+		return ""
 	}
-	for _, c := range all[0].at.node.Commands() {
-		if c.Kind == "invalidate_sessions" || c.Target == all[0].SessionID() {
-			fmt.Fprintf(&story, "%s %s %s over %s\n", c.At.Format("15:04:05.000"), c.Kind, c.Target, c.Over)
+	var tale strings.Builder
+	fmt.Fprintf(&tale, "%s at %s:\n", g.user, g.at.name)
+	for _, e := range g.Events() {
+		fmt.Fprintf(&tale, "%s %s rerun=%t\n", e.At.Format("15:04:05.000"), e.Kind, e.Rerun)
+	}
+	for _, c := range g.at.node.Commands() {
+		if c.Kind == "invalidate_sessions" || c.Target == g.SessionID() {
+			fmt.Fprintf(&tale, "%s %s %s over %s\n", c.At.Format("15:04:05.000"), c.Kind, c.Target, c.Over)
 		}
 	}
-	return story.String() + f.logs()
+	if s, err := f.db.Session(f.t.Context(), g.at.name, g.SessionID()); err == nil {
+		fmt.Fprintf(&tale, "stored as %s, %s, opened %s, decided %s, ended %s\n", s.State, s.Reason, s.Opened.Format("15:04:05.000"),
+			s.Decided.Format("15:04:05.000"), s.Ended.Format("15:04:05.000"))
+	}
+	return tale.String()
 }
 
 // table is what the steps took and cost.
