@@ -46,9 +46,10 @@ type LeaseDecision struct {
 	Part int
 	// Epoch is in which it was decided, Number the how many'th decision of it this is.
 	Epoch, Number int64
-	// Granted: Lease is held from now on, and Kicked are not. Else it was refused.
+	// Granted: Lease is held from now on, and Kicked are not. Else it was refused, as Limit others hold theirs.
 	Granted bool
 	Lease   HeldLease
+	Limit   int
 	// Kicked are also those whom earlier decisions kicked, on which this one rests: they may not be kept yet.
 	Kicked []KickedLease
 	// Expired are those that were found to be held by nobody any more.

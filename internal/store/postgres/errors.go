@@ -26,6 +26,7 @@ const (
 	lockNotAvailable     = "55P03"
 	undefinedTable       = "42P01"
 	undefinedColumn      = "42703"
+	divisionByZero       = "22012"
 )
 
 // shuttingDown are those that a server sends on its way down or up.

@@ -14,16 +14,13 @@ import (
 // given out in Redis, holds that row against those who would move the part: so no place is given out in two homes, and what
 // was decided in an epoch that is over is not taken. The row is the first that anybody takes.
 const (
-	// Whoever gives out places here goes before or after whoever moves the part, and before or after who keeps what was given out
-	// in Redis. A statement of its own: those that follow see what became of the part meanwhile.
-	sqlTakeParts = `SELECT 1 FROM lease_parts WHERE part = ANY($1::int[]) ORDER BY part FOR UPDATE`
-
-	// Parts come home: $1 which, $2 now, $3 until when their places stand at least, whose renewals are not known here. Rows are
-	// taken in the order in which everyone takes them.
-	sqlKeepParts = `
+	// A part comes home, where it is away: $1 which, $2 now, $3 until when its places stand at least, whose renewals are not known
+	// here. Rows are taken in the order in which everyone takes them. What goes before it in its transaction takes the part: this
+	// then sees what became of it meanwhile.
+	sqlKeepPart = `
 WITH kept AS (
     UPDATE lease_parts SET epoch = epoch + 1, redis = false, moved_at = $2
-    WHERE part = ANY($1::int[]) AND redis
+    WHERE part = $1 AND redis
     RETURNING part
 ), held AS (
     SELECT l.node, l.session FROM leases AS l
@@ -34,10 +31,20 @@ WITH kept AS (
 UPDATE leases AS l SET until_at = greatest(l.until_at, $3)
 FROM held WHERE l.node = held.node AND l.session = held.session`
 
+	// Whoever gives out a place here holds its part, which is to be here. Where it is not, this fails with [divisionByZero], and
+	// nothing of the transaction happens: the part is brought home then.
+	sqlHoldPartHere = `SELECT 1 / (CASE WHEN redis THEN 0 ELSE 1 END) FROM lease_parts WHERE part = $1 FOR SHARE`
+
+	// Whoever gave up places waits for who is about to tell Redis of them: what that has read is told before what follows.
+	sqlAwaitParts = `SELECT 1 FROM lease_parts WHERE part = ANY($1::int[]) ORDER BY part FOR SHARE`
+
 	sqlHoldPart = `SELECT part, epoch, redis, moved_at FROM lease_parts WHERE part = $1 FOR SHARE`
 
 	sqlPart  = `SELECT part, epoch, redis, moved_at FROM lease_parts WHERE part = $1`
 	sqlParts = `SELECT part, epoch, redis, moved_at FROM lease_parts ORDER BY part`
+
+	// Should this process be gone while it asks Redis, the part is free soon.
+	sqlBriefly = `SET LOCAL idle_in_transaction_session_timeout = '2s'`
 
 	sqlTakePart = `SELECT part, epoch, redis, moved_at FROM lease_parts WHERE part = $1 FOR UPDATE`
 
@@ -48,8 +55,20 @@ UPDATE lease_parts SET epoch = greatest(epoch, $2) + 1 + floor(random() * 100000
 WHERE part = $1
 RETURNING epoch`
 
+	// Of a part that was here, what has expired is gone: $2 now.
+	sqlDropLapsed = `
+DELETE FROM leases
+WHERE (node, session) IN (
+    SELECT node, session FROM leases
+    WHERE part = $1 AND until_at <= $2 AND until_at > '-infinity'
+    ORDER BY node, session
+    FOR UPDATE
+)`
+
+	// $2 until when places stand at least whose renewals were known there only, $3 whether they were.
 	sqlLentLeases = `
-SELECT user_id, plan, node, session, acquired_at, seq, asked_at, greatest(until_at, $2) FROM leases
+SELECT user_id, plan, node, session, acquired_at, seq, asked_at, CASE WHEN $3 THEN greatest(until_at, $2) ELSE until_at END
+FROM leases
 WHERE part = $1 AND until_at > '-infinity'
 ORDER BY user_id`
 
@@ -69,19 +88,43 @@ USING unnest($4::text[], $5::text[]) AS gone (node, session)
 WHERE l.node = gone.node AND l.session = gone.session AND l.part = $1 AND (l.epoch, l.number) < ($2, $3) AND ` + sqlInEpoch + `
 `
 
+	// Whether the limit, $12, permits a place beside those that stand here, but for those that the decision knows to be gone: $13
+	// nodes, $14 sessions. What Redis decided and nobody confirmed, and what it forgot, shows so. Who has a place keeps it.
+	sqlHasRoom = `(
+    (SELECT count(*) FROM leases AS other
+     WHERE other.user_id = $6 AND other.plan = $7 AND other.until_at > '-infinity' AND NOT (other.node = $4 AND other.session = $5)
+         AND NOT EXISTS (
+             SELECT FROM unnest($13::text[], $14::text[]) AS gone (node, session)
+             WHERE gone.node = other.node AND gone.session = other.session
+         )
+    ) < $12::bigint
+    OR EXISTS (
+        SELECT FROM leases AS own
+        WHERE own.node = $4 AND own.session = $5 AND own.user_id = $6 AND own.plan = $7 AND own.until_at > '-infinity'
+    )
+)`
+
+	// A refusal stands where as many places stand here: $2 user, $3 plan, $4 node, $5 session, $6 limit.
+	sqlRefused = `
+SELECT part, epoch, redis, moved_at, (
+    SELECT count(*) FROM leases AS other
+    WHERE other.user_id = $2 AND other.plan = $3 AND other.until_at > '-infinity' AND NOT (other.node = $4 AND other.session = $5)
+) >= $6::bigint
+FROM lease_parts WHERE part = $1`
+
 	// $4 node, $5 session, $6 user, $7 plan, $8 acquired, $9 seq, $10 asked, $11 until. What a later decision says of it stands.
 	sqlKeepGranted = `
 INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at, part, epoch, number)
 SELECT $4, $5, $6, $7, $8, $9, $10, $11, $1, $2, $3
-WHERE ` + sqlInEpoch + `
+WHERE ` + sqlInEpoch + ` AND ` + sqlHasRoom + `
 ON CONFLICT (node, session) DO UPDATE
 SET user_id = $6, plan = $7, acquired_at = $8, seq = $9, asked_at = $10, until_at = $11, part = $1, epoch = $2, number = $3
-WHERE (l.epoch, l.number) < ($2, $3)
+WHERE l.part <> $1 OR (l.epoch, l.number) < ($2, $3)
 RETURNING true`
 
 	// Whether a place was given and then decided about again, and that was kept before: taken away, most likely.
 	sqlWasGiven = `
-SELECT true FROM leases WHERE node = $4 AND session = $5 AND part = $1 AND epoch = $2 AND number > $3`
+SELECT true FROM leases WHERE node = $4 AND session = $5 AND part = $1 AND epoch = $2 AND number >= $3`
 
 	// Those that were kicked are marked, and not dropped: what gave one its place may want to be kept after this. Each is told of
 	// once, by whichever decision is kept first of those that know it. $6 nodes, $7 sessions, $8 the numbers of the decisions that
@@ -90,12 +133,13 @@ SELECT true FROM leases WHERE node = $4 AND session = $5 AND part = $1 AND epoch
 	sqlKick = `
 WITH gone AS (
     SELECT * FROM unnest($6::text[], $7::text[], $8::bigint[]) WITH ORDINALITY AS gone (node, session, by, ord)
-    WHERE EXISTS (SELECT FROM leases WHERE node = $4 AND session = $5 AND part = $1 AND epoch = $2 AND number = $3)
+    WHERE EXISTS (SELECT FROM leases WHERE node = $4 AND session = $5 AND part = $1 AND epoch = $2 AND number >= $3)
 ), kicked AS (
     INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at, part, epoch, number)
     SELECT node, session, $9, $10, $11, 0, $11, '-infinity', $1, $2, by FROM gone
-    ON CONFLICT (node, session) DO UPDATE SET until_at = '-infinity', epoch = excluded.epoch, number = excluded.number
-    WHERE (l.epoch, l.number) < (excluded.epoch, excluded.number)
+    ON CONFLICT (node, session) DO UPDATE
+    SET until_at = '-infinity', epoch = excluded.epoch, number = excluded.number, asked_at = greatest(l.asked_at, excluded.asked_at)
+    WHERE l.part = $1 AND l.user_id = $9 AND (l.epoch, l.number) < (excluded.epoch, excluded.number)
     RETURNING l.node, l.session
 ), counter AS (
     UPDATE change_counter SET number = number + (SELECT count(*) FROM kicked)
@@ -112,26 +156,29 @@ SELECT node, session FROM kicked JOIN gone USING (node, session) ORDER BY ord`
 // KeepLeases has the places of parts given out here from now on. Those that stand may have been renewed in Redis: they stand for
 // [store.LeaseGrace] more.
 func (s *Store) KeepLeases(ctx context.Context, parts []int) error {
-	if len(parts) == 0 {
-		return nil
+	for _, part := range parts { // one by one: there may be thousands of places in each
+		err := s.read(ctx, "bring places under plans' limits home", func(ctx context.Context) error {
+			var b pgx.Batch
+			s.keepPart(&b, part)
+			return s.pool.SendBatch(ctx, &b).Close()
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return s.read(ctx, "bring places under plans' limits home", func(ctx context.Context) error {
-		var b pgx.Batch
-		s.keepParts(&b, parts...)
-		return s.pool.SendBatch(ctx, &b).Close()
-	})
+	return nil
 }
 
-// keepParts has parts come home, before what follows in a batch.
-func (s *Store) keepParts(b *pgx.Batch, parts ...int) {
+// keepPart has a part come home, before what follows in a batch.
+func (s *Store) keepPart(b *pgx.Batch, part int) {
 	now := s.Now()
-	b.Queue(sqlTakeParts, parts)
-	b.Queue(sqlKeepParts, parts, now, now.Add(store.LeaseGrace))
+	b.Queue(sqlTakePart, part)
+	b.Queue(sqlKeepPart, part, now, now.Add(store.LeaseGrace))
 }
 
 // LendLeases has the places of a part given out in Redis from now on, in a new epoch, unless they are: is says which epoch is
-// there (0: none), and begin begins the new one there with the places that stand, for [store.LeaseGrace] more at least. Both are
-// called within the transaction: whoever wants the part waits, and finds it lent. Lent is false where the part came home less than
+// there (0: none), and begin begins the new one there with the places that stand: those that may have been renewed in Redis for
+// [store.LeaseGrace] more at least. Both are called within the transaction: whoever wants the part waits, and finds it lent. Lent is false where the part came home less than
 // away ago: then it stays.
 func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is func(context.Context) (int64, error),
 	begin func(context.Context, int64, []store.HeldLease) error) (lent bool, err error) {
@@ -141,9 +188,12 @@ func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is
 		if err := scanHome(tx.QueryRow(ctx, sqlTakePart, part), &home); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, sqlBriefly); err != nil {
+			return err
+		}
 		there, err := is(ctx)
 		if err != nil {
-			return err
+			return &toldError{err} // not this database's
 		}
 		if lent = home.Redis && there == home.Epoch; lent {
 			return nil
@@ -156,7 +206,12 @@ func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is
 		if err := tx.QueryRow(ctx, sqlLendPart, part, there).Scan(&epoch); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, sqlLentLeases, part, now.Add(store.LeaseGrace))
+		if !home.Redis {
+			if _, err := tx.Exec(ctx, sqlDropLapsed, part, now); err != nil {
+				return err
+			}
+		}
+		rows, err := tx.Query(ctx, sqlLentLeases, part, now.Add(store.LeaseGrace), home.Redis)
 		if err != nil {
 			return err
 		}
@@ -167,19 +222,25 @@ func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is
 			return err
 		}
 		lent = true
-		return begin(ctx, epoch, held)
+		if err := begin(ctx, epoch, held); err != nil {
+			return &toldError{err}
+		}
+		return nil
 	})
 	return lent && err == nil, err
 }
 
 // ConfirmLease keeps what was decided in Redis about a place, and says where the part's places are given out. Only where that is
-// Redis, in the decision's very epoch, is it kept, or where a later decision of that epoch about the same session was kept before. Kicked are those who lost their place, as far as nobody was told before, each with an entry of the kind
+// Redis, in the decision's very epoch, is it kept, and where the places that stand here are as the decision has them: a limit is not
+// exceeded, and nobody refused, by what Redis alone knows. A decision stands too where a later one of its epoch about the same session
+// was kept before. Kicked are those who lost their place, as far as nobody was told before, each with an entry of the kind
 // [store.ChangeSession] in the change feed, in the same transaction.
 func (s *Store) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, kept bool, kicked []policy.KickedSession, err error) {
 	if !d.Granted && len(d.Expired) == 0 {
-		home, err = s.LeaseHome(ctx, d.Part)
-		return home, home.Has(d), nil, err
+		home, full, err := s.refused(ctx, d)
+		return home, full && home.Has(d), nil, err
 	}
+	var full bool
 	// Not repeated where it may have happened: who was kicked is told once.
 	err = s.try(ctx, "keep a place under a plan's limit", callTimeout, len(d.Kicked) == 0, func(ctx context.Context) error {
 		kept, kicked = false, nil
@@ -198,6 +259,12 @@ func (s *Store) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home 
 		}
 		if d.Granted {
 			confirmGranted(&b, d, s.Now(), &kept, &kicked)
+		} else {
+			l := &d.Lease
+			b.Queue(sqlRefused, d.Part, l.User, l.Plan, l.Node, l.Session, d.Limit).QueryRow(func(row pgx.Row) (err error) {
+				home, full, err = scanRefused(row)
+				return err
+			})
 		}
 		return s.pool.SendBatch(ctx, &b).Close()
 	})
@@ -207,7 +274,24 @@ func (s *Store) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home 
 	if len(kicked) > 0 {
 		s.notify(ctx)
 	}
-	return home, kept || !d.Granted && home.Has(d), kicked, nil
+	return home, kept || !d.Granted && full && home.Has(d), kicked, nil
+}
+
+// refused says whether as many places stand as a refusal says, and where the part's places are given out.
+func (s *Store) refused(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, full bool, err error) {
+	l := &d.Lease
+	err = s.read(ctx, "count places under a plan's limit", func(ctx context.Context) (err error) {
+		home, full, err = scanRefused(s.pool.QueryRow(ctx, sqlRefused, d.Part, l.User, l.Plan, l.Node, l.Session, d.Limit))
+		return err
+	})
+	return home, full, err
+}
+
+func scanRefused(row pgx.Row) (home store.LeaseHome, full bool, err error) {
+	var moved store.Moment
+	err = row.Scan(&home.Part, &home.Epoch, &home.Redis, &moved, &full)
+	home.Moved = moved.Time
+	return home, full, err
 }
 
 // confirmGranted keeps a place that was given, and takes it from those who made room for it.
@@ -217,7 +301,12 @@ func confirmGranted(b *pgx.Batch, d *store.LeaseDecision, now time.Time, kept *b
 		_, err := pgx.ForEachRow(rows, []any{kept}, func() error { return nil })
 		return err
 	}
-	b.Queue(sqlKeepGranted, d.Part, d.Epoch, d.Number, l.Node, l.Session, l.User, l.Plan, l.Acquired, l.Seq, l.At, l.Until).Query(isKept)
+	gone := newLeaseList(d.Expired)
+	for _, k := range d.Kicked {
+		gone.add(k.Node, k.Session)
+	}
+	b.Queue(sqlKeepGranted, d.Part, d.Epoch, d.Number, l.Node, l.Session, l.User, l.Plan, l.Acquired, l.Seq, l.At, l.Until, d.Limit,
+		gone.nodes, gone.sessions).Query(isKept)
 	b.Queue(sqlWasGiven, d.Part, d.Epoch, d.Number, l.Node, l.Session).Query(isKept)
 	if len(d.Kicked) == 0 {
 		return
@@ -282,6 +371,14 @@ func newLeaseList(leases []store.HeldLease) (l leaseList) {
 
 func (l *leaseList) add(node, session string) {
 	l.nodes, l.sessions = append(l.nodes, node), append(l.sessions, session)
+}
+
+// AwaitLent waits until whoever is lending parts has told Redis of their places, as it read them.
+func (s *Store) AwaitLent(ctx context.Context, parts []int) error {
+	return s.read(ctx, "wait for places that are being lent", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, sqlAwaitParts, parts)
+		return err
+	})
 }
 
 // endedLeases reads the places that were given up.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"authhook/internal/policy"
 	"authhook/internal/store"
@@ -137,12 +139,17 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 	kick := onLimit == policy.OnLimitKickOldest
 	var granted bool
 	var kicked []policy.KickedSession
+	away := false // the part is in Redis
 	// Not repeated where it may have happened: who was kicked is told once.
 	err := s.try(ctx, "take a place under a plan's limit", callTimeout, !kick, func(ctx context.Context) error {
 		granted, kicked = false, nil
 		part := store.LeasePart(l.User)
 		var b pgx.Batch
-		s.keepParts(&b, part)
+		if away {
+			s.keepPart(&b, part)
+		} else {
+			b.Queue(sqlHoldPartHere, part)
+		}
 		b.Queue(sqlLockLeases, leaseLock(l.User, l.Plan))
 		b.Queue(sqlHoldLeases, l.User, l.Plan)
 		sql, args := sqlAcquireLease, []any{l.User, l.Plan, l.Node, l.Session, l.At, l.Until, limit, part}
@@ -159,7 +166,11 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 			})
 			return err
 		})
-		return s.pool.SendBatch(ctx, &b).Close()
+		err := s.pool.SendBatch(ctx, &b).Close()
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == divisionByZero {
+			away, err = true, errRace
+		}
+		return err
 	})
 	if err != nil {
 		return false, nil, err

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,6 +24,12 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 		part := store.LeasePart(e.User)
 		byPart[part] = append(byPart[part], leaseField(e.User), e.Node, e.Session, e.At.UnixMicro())
 	}
+	parts := slices.Collect(maps.Keys(byPart))
+	if err := l.AwaitLent(ctx, parts); err != nil {
+		// What was to be written is written. That a place stays taken until it expires is not worth writing it again.
+		_ = l.KeepLeases(ctx, parts)
+		return nil
+	}
 	pipeline := l.server.client.Pipeline()
 	asked := make(map[int]*goredis.Cmd, len(byPart))
 	for part, args := range byPart {
@@ -38,12 +45,12 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 			unsaid = append(unsaid, part)
 		}
 	}
-	if len(unsaid) > 0 {
-		// What was to be written is written. That a place stays taken until it expires is not worth writing it again.
-		_ = l.KeepLeases(ctx, unsaid)
-	}
+	_ = l.KeepLeases(ctx, unsaid) // as above
 	return nil
 }
+
+// sooner is by how much later than others places may have expired in Redis to be dropped.
+const sooner = 59 * time.Minute
 
 // PruneLeases drops the places that expired before a moment, wherever they were given out, and says how many. No decision depends
 // on it.
@@ -60,7 +67,8 @@ func (l *Leases) PruneLeases(ctx context.Context, expiredBefore time.Time) (int6
 		if !home.Redis {
 			continue
 		}
-		reply, err := l.run(ctx, beginTimeout, expiredScript, home.Part, expiredBefore.UnixMicro())
+		// Sooner than in the database, where they would stand again once the part comes home.
+		reply, err := l.run(ctx, beginTimeout, expiredScript, home.Part, expiredBefore.Add(sooner).UnixMicro())
 		r, _ := reply.([]any)
 		if err != nil || len(r) != 3 {
 			continue // the next time

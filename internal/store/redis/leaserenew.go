@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -18,9 +19,10 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 	if len(places) == 0 {
 		return nil, nil
 	}
+	began := time.Now()
 	homes, err := l.LeaseHomes(ctx)
 	if err != nil {
-		l.renewBlindly(ctx, node, places, until)
+		l.renewBlindly(context.WithoutCancel(ctx), node, places, until)
 		return nil, err
 	}
 	l.homes.Store(&homes)
@@ -35,6 +37,7 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 	}
 	missing := r.there(ctx, byPart, func(part int) int64 { return homes[part].Epoch })
 	if again := r.begin(ctx, missing); len(again) > 0 {
+		r.until = until.Add(time.Since(began)) // what was begun took its time
 		r.home(r.there(ctx, again, func(part int) int64 { return r.epochs[part] }))
 	}
 	if err := l.KeepLeases(ctx, r.parts); err != nil {
@@ -123,16 +126,16 @@ func (r *renewal) there(ctx context.Context, byPart map[int][]policy.Place, epoc
 // begin begins new epochs of parts that Redis lacks, and returns those where it did.
 func (r *renewal) begin(ctx context.Context, missing map[int][]policy.Place) (again map[int][]policy.Place) {
 	again, r.epochs = map[int][]policy.Place{}, map[int]int64{}
+	var all sync.WaitGroup
+	for part := range missing {
+		all.Go(func() { _ = r.l.begin(ctx, part) }) // what came of it shows below
+	}
+	all.Wait()
 	for part, places := range missing {
-		var home store.LeaseHome
-		err := r.l.begin(ctx, part)
-		if err == nil {
-			home, err = r.l.LeaseHome(ctx, part)
-		}
-		if err != nil || !home.Redis {
+		if epoch := r.l.epochs[part].Load(); epoch == 0 || r.l.stays(part) {
 			r.home(map[int][]policy.Place{part: places})
 		} else {
-			again[part], r.epochs[part] = places, home.Epoch
+			again[part], r.epochs[part] = places, epoch
 		}
 	}
 	return again

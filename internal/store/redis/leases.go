@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +29,8 @@ import (
 //   - Places are in parts, by user ([store.LeasePart]). A row of the database says of each part where its places are given out,
 //     there or in Redis, and in which epoch.
 //   - What a script decided is confirmed in the database before anybody hears of it (Book.ConfirmLease), in the epoch that the
-//     script decided in. In any other epoch it is void. So the database holds every place that was ever given out and not
-//     given up, whatever becomes of Redis.
+//     script decided in, and against the places that stand there. In any other epoch, or beside other places, it is void. So the
+//     database holds every place that was ever given out and not given up, whatever becomes of Redis, and of who asked it.
 //   - Where Redis does not have a part, or another server process has it than the one it was written to, a new epoch begins: the
 //     places that stand are read from the database in the transaction that begins it, and written to Redis.
 //   - Whoever cannot use Redis gives out places in the database: a new epoch begins there (Book.AcquireLease does that by
@@ -62,6 +63,8 @@ type Book interface {
 	LendLeases(ctx context.Context, part int, away time.Duration, is func(context.Context) (int64, error),
 		begin func(context.Context, int64, []store.HeldLease) error) (lent bool, err error)
 	KeepLeases(ctx context.Context, parts []int) error
+	// AwaitLent waits for who is beginning an epoch of parts in Redis.
+	AwaitLent(ctx context.Context, parts []int) error
 }
 
 // LeaseOptions are the settings of [Leases]. Those left zero have the default named.
@@ -79,6 +82,8 @@ type LeaseOptions struct {
 const (
 	// beginTimeout bounds the writing of a part's places to Redis: there may be thousands.
 	beginTimeout = 500 * time.Millisecond
+	// beginsAtOnce is how many parts are lent at once: each holds a connection to the database meanwhile.
+	beginsAtOnce = 4
 	// tries is how often a place is asked for in Redis before the database gives it out.
 	tries = 4
 )
@@ -91,6 +96,10 @@ type Leases struct {
 	server    *server
 	metrics   *Metrics
 	beginning singleflight.Group
+	begins    chan struct{} // holds a token for each part that is being lent
+	aside     sync.WaitGroup
+	// epochs are those that were last seen in Redis; 0 where none was.
+	epochs [store.LeaseParts]atomic.Int64
 	// kept is until when a part is known to stay in the database, in Unix nanoseconds.
 	kept [store.LeaseParts]atomic.Int64
 	// homes are those that the last renewal found.
@@ -107,14 +116,17 @@ func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Lease
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Leases{Book: book, away: o.Away, metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
+	l := &Leases{Book: book, away: o.Away, begins: make(chan struct{}, beginsAtOnce), metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
 	o.Metrics.watch(l.server)
 	l.server.lookAside() // the first who want a place would bring its part home otherwise
 	return l
 }
 
 // Close ends the probe that runs. Afterwards the database gives out every place.
-func (l *Leases) Close() { l.server.close() }
+func (l *Leases) Close() {
+	l.server.close()
+	l.aside.Wait()
+}
 
 // AcquireLease implements policy.Leases.
 func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int, onLimit policy.OnLimit) (bool, []policy.KickedSession, error) {
@@ -125,13 +137,14 @@ func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int
 		return true, nil, nil
 	}
 	part, by := store.LeasePart(lease.User), unanswered
-	for range tries {
+	for n := range tries {
 		var d *store.LeaseDecision
 		if d, by = l.decide(ctx, part, lease, limit, onLimit); by != placed {
 			break
 		}
 		home, kept, kicked, err := l.ConfirmLease(ctx, d)
 		if err != nil {
+			l.forsake(ctx, part)
 			return false, nil, err
 		}
 		if kept {
@@ -139,14 +152,35 @@ func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int
 			return d.Granted, kicked, nil
 		}
 		l.metrics.placed(void)
-		l.learn(home)
-		if home.Redis && l.begin(ctx, part) != nil {
-			by = unanswered
-			break
+		if l.learn(home); home.Has(d) {
+			pause(ctx, n) // other places stand in the database than Redis knows of: they may be on their way there
+		} else {
+			l.epochs[part].CompareAndSwap(d.Epoch, 0) // it is over
 		}
+		by = atDatabase
 	}
 	l.metrics.placed(by)
 	return l.Book.AcquireLease(ctx, lease, limit, onLimit)
+}
+
+// pause waits a little, longer each time.
+func pause(ctx context.Context, n int) {
+	t := time.NewTimer(2 * time.Millisecond << n)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// forsake has a part come home, aside: Redis has decided about a place in it and nobody knows whether the database keeps that.
+func (l *Leases) forsake(ctx context.Context, part int) {
+	l.learn(store.LeaseHome{Part: part})
+	l.aside.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
+		defer cancel()
+		_ = l.KeepLeases(ctx, []int{part}) // while the database is away, nobody can have it confirmed either
+	})
 }
 
 // decide has Redis decide about a place. Where it cannot, the answer says why, and the database is to.
@@ -159,21 +193,31 @@ func (l *Leases) decide(ctx context.Context, part int, lease policy.Lease, limit
 		if l.stays(part) {
 			return nil, atDatabase
 		}
+		epoch := l.epochs[part].Load()
+		if epoch == 0 {
+			if err := l.begin(ctx, part); err != nil {
+				return nil, unanswered
+			}
+			continue
+		}
 		reply, err := l.run(ctx, l.server.timeout, acquireScript, part, leaseField(lease.User), lease.Plan, lease.Node, lease.Session,
-			lease.At.UnixMicro(), lease.Until.UnixMicro(), limit, kick)
+			lease.At.UnixMicro(), lease.Until.UnixMicro(), limit, kick, epoch)
 		if err != nil {
+			if !errors.Is(err, errOpen) { // it may have decided all the same
+				l.forsake(ctx, part)
+			}
 			return nil, unanswered
 		}
 		d, err := readDecision(reply, part, lease)
 		switch {
 		case err != nil:
+			l.forsake(ctx, part)
 			return nil, unanswered
-		case d.Epoch != 0:
+		case d.Epoch == epoch:
+			d.Limit = limit
 			return d, placed
 		}
-		if err := l.begin(ctx, part); err != nil {
-			return nil, unanswered
-		}
+		l.epochs[part].Store(d.Epoch)
 	}
 	return nil, unanswered
 }
@@ -188,35 +232,63 @@ func (l *Leases) learn(home store.LeaseHome) {
 	}
 }
 
-// begin begins a new epoch of a part in Redis, unless the one that is there is in force: once for all who want it.
+// begin finds out the epoch of a part in Redis, and begins a new one unless the one that is there is in force: once for all who want
+// it.
 func (l *Leases) begin(ctx context.Context, part int) error {
-	_, err, _ := l.beginning.Do(strconv.Itoa(part), func() (any, error) {
+	done := l.beginning.DoChan(strconv.Itoa(part), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
 		defer cancel()
-		lent, err := l.LendLeases(ctx, part, l.away, func(ctx context.Context) (int64, error) {
-			reply, err := l.run(ctx, l.server.timeout, epochScript, part)
-			if err != nil {
-				return 0, err
-			}
-			epoch, ok := reply.(int64)
-			if !ok {
-				return 0, errReply
-			}
-			return epoch, nil
-		}, func(ctx context.Context, epoch int64, held []store.HeldLease) error {
-			args := []any{epoch}
-			for _, h := range held { // ordered by user
-				args = append(args, leaseField(h.User), h.Plan, h.Node, h.Session, h.Acquired.UnixMicro(), h.Seq, h.At.UnixMicro(), h.Until.UnixMicro())
-			}
-			l.metrics.placed(begun)
-			_, err := l.run(ctx, beginTimeout, beginScript, part, args...)
-			return err
-		})
-		if err == nil && !lent {
-			l.learn(store.LeaseHome{Part: part})
+		select {
+		case l.begins <- struct{}{}:
+			defer func() { <-l.begins }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		lent, err := l.LendLeases(ctx, part, l.away, func(ctx context.Context) (int64, error) { return l.epoch(ctx, part) },
+			func(ctx context.Context, epoch int64, held []store.HeldLease) error {
+				return l.write(ctx, part, epoch, held)
+			})
+		if err != nil || !lent {
+			l.learn(store.LeaseHome{Part: part}) // also where it failed: not each ask is to try it
 		}
 		return nil, err
 	})
+	select {
+	case is := <-done:
+		return is.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// epoch is the epoch of a part in Redis; 0 where it is not there.
+func (l *Leases) epoch(ctx context.Context, part int) (int64, error) {
+	reply, err := l.run(ctx, l.server.timeout, epochScript, part)
+	if err != nil {
+		return 0, err
+	}
+	epoch, ok := reply.(int64)
+	if !ok {
+		return 0, errReply
+	}
+	l.epochs[part].Store(epoch)
+	return epoch, nil
+}
+
+// write begins an epoch of a part in Redis with the places that stand.
+func (l *Leases) write(ctx context.Context, part int, epoch int64, held []store.HeldLease) error {
+	l.metrics.placed(begun)
+	args := []any{epoch}
+	for _, h := range held { // ordered by user
+		args = append(args, leaseField(h.User), h.Plan, h.Node, h.Session, h.Acquired.UnixMicro(), h.Seq, h.At.UnixMicro(), h.Until.UnixMicro())
+	}
+	reply, err := l.run(ctx, beginTimeout, beginScript, part, args...)
+	if err == nil && reply != int64(1) {
+		err = errReply
+	}
+	if err == nil {
+		l.epochs[part].Store(epoch)
+	}
 	return err
 }
 
@@ -259,11 +331,15 @@ func leaseField(user string) string {
 // errReply: Redis answered what no script of this version does.
 var errReply = errors.New("redis answered in no form that is known")
 
-// readDecision reads what acquireScript answered.
+// readDecision reads what acquireScript answered. Where that was in another epoch, there is nothing but that epoch.
 func readDecision(reply any, part int, asked policy.Lease) (*store.LeaseDecision, error) {
 	d := &store.LeaseDecision{Part: part, Lease: store.HeldLease{Lease: asked}}
 	r, _ := reply.([]any)
-	if len(r) == 1 && r[0] == int64(0) {
+	if len(r) == 1 {
+		epoch, ok := r[0].(int64)
+		if d.Epoch = epoch; !ok {
+			return nil, errReply
+		}
 		return d, nil
 	}
 	if len(r) != 7 {

@@ -7,8 +7,9 @@ import goredis "github.com/redis/go-redis/v9"
 //
 //   - epoch: in which its places are given out, as the database numbers them;
 //   - number: how many decisions there were in the epoch;
-//   - run: the server process that it was written to. Another one may know an older state of it (a snapshot that was loaded at a
-//     start, a replica that took over before the last writes reached it), so for another one it is not there;
+//   - run: the server process that it was written to, and the line of replication that it was in. Another one may know an older
+//     state of it (a snapshot that was loaded at a start, a replica that took over before the last writes reached it, a primary
+//     that was one before), so for another one it is not there;
 //   - one for each user who holds places (leaseField): the list of them, packed, each
 //     {plan, node, session, acquired, seq, asked, until}. Moments are microseconds since 1970, below 2^53, which Lua holds exactly.
 //     One that was kicked stays for a while, with an until of GONE, the number of the decision that kicked it, and the second:
@@ -18,7 +19,8 @@ import goredis "github.com/redis/go-redis/v9"
 
 const luaPart = `
 local key = KEYS[1]
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') .. ' ' ..
+  string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 local function epoch()
   local is = redis.call('HMGET', key, 'epoch', 'run')
   if not is[1] or is[2] ~= run then return 0 end
@@ -40,20 +42,24 @@ local function of(l, node, session) return l[NODE] == node and l[SESSION] == ses
 var epochScript = goredis.NewScript(luaPart + `return epoch()`)
 
 // acquireScript takes or renews a place, as [policy.Leases] has it. ARGV: field, plan, node, session, at, until, limit, "1" where the
-// oldest make room. It answers {epoch, number, granted, acquired, seq, kicked, expired}: kicked a list of node, session, and the
+// oldest make room, the epoch. In another epoch it does nothing and answers {epoch}: it may come late. Else it answers {epoch, number, granted, acquired, seq, kicked, expired}: kicked a list of node, session, and the
 // number of the decision that kicked it, expired one of node, session.
 var acquireScript = goredis.NewScript(luaPart + `
 local field, plan, node, session = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local at, till, limit, kick = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
 local kept = 10
 local e = epoch()
-if e == 0 then return {0} end
+if e ~= tonumber(ARGV[9]) then return {e} end
 local number = redis.call('HINCRBY', key, 'number', 1)
 local now = tonumber(redis.call('TIME')[1])
 local mine, own, lapsed, left, theirs, rest, gone, expired, seq = nil, nil, nil, nil, {}, {}, {}, {}, 0
 for _, l in ipairs(held(field)) do
   if l[UNTIL] == GONE then
-    if of(l, node, session) then left = l elseif now - l[SINCE] <= kept then table.insert(gone, l) end
+    if of(l, node, session) then
+      left = l
+    elseif l[PLAN] == plan and now - l[SINCE] <= kept then
+      table.insert(gone, l)
+    end
   elseif l[PLAN] == plan and l[UNTIL] <= at then
     if of(l, node, session) then
       lapsed = l
