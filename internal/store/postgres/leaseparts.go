@@ -55,16 +55,6 @@ UPDATE lease_parts SET epoch = greatest(epoch, $2) + 1 + floor(random() * 100000
 WHERE part = $1
 RETURNING epoch`
 
-	// Of a part that was here, what has expired is gone: $2 now.
-	sqlDropLapsed = `
-DELETE FROM leases
-WHERE (node, session) IN (
-    SELECT node, session FROM leases
-    WHERE part = $1 AND until_at <= $2 AND until_at > '-infinity'
-    ORDER BY node, session
-    FOR UPDATE
-)`
-
 	// $2 until when places stand at least whose renewals were known there only, $3 whether they were.
 	sqlLentLeases = `
 SELECT user_id, plan, node, session, acquired_at, seq, asked_at, CASE WHEN $3 THEN greatest(until_at, $2) ELSE until_at END
@@ -205,11 +195,6 @@ func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is
 		var epoch int64
 		if err := tx.QueryRow(ctx, sqlLendPart, part, there).Scan(&epoch); err != nil {
 			return err
-		}
-		if !home.Redis {
-			if _, err := tx.Exec(ctx, sqlDropLapsed, part, now); err != nil {
-				return err
-			}
 		}
 		rows, err := tx.Query(ctx, sqlLentLeases, part, now.Add(store.LeaseGrace), home.Redis)
 		if err != nil {
