@@ -34,7 +34,7 @@ type Options struct {
 	ProbeTimeout time.Duration
 	// AtOnce is how many reads, and how many writes, are under way at once: 64.
 	AtOnce int
-	// Wait is how long a call waits for its turn: 500 ms.
+	// Wait is how long a call waits for its turn: 1 s.
 	Wait time.Duration
 	// Metrics count what is refused: counted nowhere.
 	Metrics *Metrics
@@ -47,7 +47,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.ProbeEvery, 100*time.Millisecond)
 	orElse(&o.ProbeTimeout, 500*time.Millisecond)
 	orElse(&o.AtOnce, 64)
-	orElse(&o.Wait, 500*time.Millisecond)
+	orElse(&o.Wait, time.Second)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
