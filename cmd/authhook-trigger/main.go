@@ -5,7 +5,7 @@
 // faster than a trigger over HTTP, because MistServer wakes up at once when an executable ends.
 //
 // Whatever goes wrong, it prints the trigger's configured default (MIST_TRIG_DEF; "false" if there is none), says why on
-// standard error, and exits 0, within 2 s. It must never print anything else, never print part of an answer that was cut
+// standard error, and exits 0, within 5 s. It must never print anything else, never print part of an answer that was cut
 // off, and never fail because of what a viewer sends: a failure means the default, and the default may be to allow.
 //
 // Each trigger pays for its start-up anew. So it imports no net, fmt or log, and starts no goroutine.
@@ -27,9 +27,9 @@ var (
 	version       = "development"
 )
 
-// limit is how long it may take in all, so that it ends within 2 s. The answer is waited for as long as
+// limit is how long it may take in all, so that it ends within 5 s. The answer is waited for as long as
 // [wire.Patience]; the rest is for printing.
-const limit = 1900 * time.Millisecond
+const limit = 4700 * time.Millisecond
 
 const usage = `authhook-trigger answers MistServer's triggers by asking the authhook service.
 

@@ -66,7 +66,7 @@ type trigger struct {
 // run runs the program to its end, which must come, and be a success.
 func (tr trigger) run(t *testing.T) (stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a watchdog: 2 s are enough
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a watchdog: 5 s are enough
 	defer cancel()
 	if tr.args == nil {
 		tr.args = []string{"USER_NEW"}
@@ -258,7 +258,7 @@ func TestItIsSmall(t *testing.T) {
 
 // Failures are tested by waiting for them; how long that may be stands here.
 func TestItEndsInTime(t *testing.T) {
-	if wire.Patience >= limit || limit >= 2*time.Second {
+	if wire.Patience >= limit || limit >= 5*time.Second {
 		t.Errorf("it waits %v and ends after %v", wire.Patience, limit)
 	}
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -48,4 +50,44 @@ func (b gatedBook) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (ho
 		return err
 	})
 	return home, kept, kicked, err
+}
+
+// LeaseHome implements redis.Book.
+func (b gatedBook) LeaseHome(ctx context.Context, part int) (home store.LeaseHome, err error) {
+	err = b.Reading(ctx, func(ctx context.Context) (err error) {
+		home, err = b.Book.LeaseHome(ctx, part)
+		return err
+	})
+	return home, err
+}
+
+// LeaseHomes implements redis.Book.
+func (b gatedBook) LeaseHomes(ctx context.Context) (homes []store.LeaseHome, err error) {
+	err = b.Reading(ctx, func(ctx context.Context) (err error) {
+		homes, err = b.Book.LeaseHomes(ctx)
+		return err
+	})
+	return homes, err
+}
+
+// LendLeases implements redis.Book. That Redis fails in it says nothing about the database, which has answered by then.
+func (b gatedBook) LendLeases(ctx context.Context, part int, away time.Duration, is func(context.Context) (int64, error),
+	begin func(context.Context, int64, []store.HeldLease) error) (lent bool, err error) {
+	asked := b.Writing(ctx, func(ctx context.Context) error {
+		var redisFailed bool
+		lent, err = b.Book.LendLeases(ctx, part, away, func(ctx context.Context) (epoch int64, err error) {
+			epoch, err = is(ctx)
+			redisFailed = err != nil
+			return epoch, err
+		}, func(ctx context.Context, epoch int64, held []store.HeldLease) error {
+			err := begin(ctx, epoch, held)
+			redisFailed = err != nil
+			return err
+		})
+		if redisFailed {
+			return nil
+		}
+		return err
+	})
+	return lent, cmp.Or(asked, err)
 }

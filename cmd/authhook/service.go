@@ -84,10 +84,11 @@ type notifier interface {
 const (
 	// shutdownTime is what requests under way are given to end.
 	shutdownTime = 5 * time.Second
-	// loadTimeout bounds one read of facts and loadWait the wait for its turn, so that a decision has time left for what
-	// comes after, and authhook-trigger, which waits for 1.7 s, gets an answer.
-	loadTimeout = 800 * time.Millisecond
-	loadWait    = 400 * time.Millisecond
+	// loadTimeout bounds one read of facts and loadWait the wait for its turn, so that a decision, which waits for 4 s in
+	// all, ends before authhook-trigger and MistServer have given up (4.5 s and 5 s). They are long: a database that is slow, as
+	// when all come at once, is worth waiting for, and before one that does not answer package gate keeps nobody waiting.
+	loadTimeout = 2500 * time.Millisecond
+	loadWait    = time.Second
 	// catalogRetry is how long it is until a catalog that could not be read is tried again.
 	catalogRetry = time.Second
 )

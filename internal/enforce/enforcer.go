@@ -133,9 +133,13 @@ type Enforcer struct {
 	queue       []job         // sessions that wait to be decided about again
 	shift       time.Duration // by how much the wall clock was set since the start
 	renewed     time.Time     // when all places were last renewed
-	renewing    chan struct{} // holds a token while places are renewed
-	recalled    chan struct{} // closed once the sessions from before are known
-	running     bool
+	unrenewed   struct {      // that they last could not be, and why: nil once they were
+		at  time.Time
+		err error
+	}
+	renewing chan struct{} // holds a token while places are renewed
+	recalled chan struct{} // closed once the sessions from before are known
+	running  bool
 
 	clockWoken, queueWoken chan struct{}
 }

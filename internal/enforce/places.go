@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"authhook/internal/policy"
@@ -10,27 +11,40 @@ import (
 // maxRenewed is how many places are renewed in one call.
 const maxRenewed = 10_000
 
+// Renewals that failed are tried again by and by: after renewAgain at first, then after twice as long each time, and never later
+// than it is time for the next. Whoever wants a place meanwhile tries no sooner than renewSoon after the last, of all.
+const (
+	renewAgain = time.Second
+	renewSoon  = 100 * time.Millisecond
+)
+
 // unheardAfter is how long a session runs at most without a word of it, on a node whose list cannot be read: 12 h.
 const unheardAfter = 12 * time.Hour
 
 // keepPlaces renews the places of the sessions that run, so that they are free soon after nobody does.
 func (e *Enforcer) keepPlaces(ctx context.Context) {
-	ticker := time.NewTicker(e.o.RenewEvery)
-	defer ticker.Stop()
-	for {
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for again := renewAgain; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		wait := e.o.RenewEvery
 		select {
 		case e.renewing <- struct{}{}:
-			_ = e.renew(ctx) // it is tried again, and whoever wants a place meanwhile makes sure of it
+			if e.renew(ctx) == nil { // if not, whoever wants a place meanwhile makes sure of it
+				again = renewAgain
+			} else {
+				wait, again = min(again, wait), min(2*again, wait)
+			}
 			<-e.renewing
 		case <-ctx.Done():
 			return
 		}
 		e.dropUnheard()
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+		next.Reset(wait)
 	}
 }
 
@@ -48,7 +62,8 @@ func (e *Enforcer) dropUnheard() {
 }
 
 // makeSure renews all places when that is overdue: after an outage of the store, or a start, they may have expired although
-// their sessions run, and nobody else is to have them for that.
+// their sessions run, and nobody else is to have them for that. While that fails, one asker at a time waits for it, and the
+// others are told at once.
 func (e *Enforcer) makeSure(ctx context.Context) error {
 	select {
 	case <-e.recalled:
@@ -58,16 +73,37 @@ func (e *Enforcer) makeSure(ctx context.Context) error {
 	if !e.overdue() {
 		return nil
 	}
+	asked := time.Now()
 	select {
 	case e.renewing <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	default:
+		if err := e.unrenewedSince(time.Time{}); err != nil {
+			return err
+		}
+		select {
+		case e.renewing <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	defer func() { <-e.renewing }()
 	if !e.overdue() {
 		return nil
 	}
+	if err := e.unrenewedSince(asked.Add(-renewSoon)); err != nil {
+		return err
+	}
 	return e.renew(ctx)
+}
+
+// unrenewedSince is why places could not be renewed, if that was found out at a moment or later; nil once they were.
+func (e *Enforcer) unrenewedSince(at time.Time) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.unrenewed.at.Before(at) {
+		return nil
+	}
+	return e.unrenewed.err
 }
 
 // overdue says whether places may have expired for want of renewing.
@@ -102,14 +138,27 @@ func (e *Enforcer) renew(ctx context.Context) error {
 			part := places[:min(len(places), maxRenewed)]
 			places = places[len(part):]
 			if err := e.renewPart(ctx, name, part); err != nil {
+				e.couldNotRenew(ctx, began, err)
 				return err
 			}
 		}
 	}
 	e.mu.Lock()
-	e.renewed = began
+	e.renewed, e.unrenewed.err = began, nil
 	e.mu.Unlock()
 	return nil
+}
+
+// couldNotRenew takes in that a renewal failed, unless it was merely its asker who had no more time.
+func (e *Enforcer) couldNotRenew(ctx context.Context, began time.Time, err error) {
+	const enough = 500 * time.Millisecond
+	now := time.Now()
+	if errors.Is(ctx.Err(), context.Canceled) || ctx.Err() != nil && now.Sub(began) < enough {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unrenewed.at, e.unrenewed.err = now, err
 }
 
 // renewPart renews some places of a node. A session that has lost its own may find another, or is revoked.

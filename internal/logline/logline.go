@@ -6,6 +6,7 @@
 package logline
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 )
@@ -19,9 +20,14 @@ const (
 	JSON               // as slog.JSONHandler writes
 )
 
-// New is a log that writes lines of a level and above to w, each within a tenth of a second. Flush writes what is gathered
+// New is a log that writes lines of a level and above to w, each within a tenth of a second. Nobody waits for w: where it takes
+// nothing, what is beyond 256 KiB is dropped, and where it fails, what was to be written; a line says later how many. Flush writes what is gathered
 // and ends the gathering; a line after that is kept and never written.
 func New(w io.Writer, level slog.Level, format Format) (log *slog.Logger, flush func()) {
-	lines := gather(w)
+	lines := gather(w, func(dropped int) []byte {
+		var b bytes.Buffer
+		slog.New(newHandler(&b, level, format)).Warn("the log could not be written: lines are missing", "lines", dropped)
+		return b.Bytes()
+	})
 	return slog.New(newHandler(lines, level, format)), lines.close
 }

@@ -206,6 +206,75 @@ func TestLinesAreGathered(t *testing.T) {
 	})
 }
 
+// After writes that failed, or were cut short, lines are written as ever, after one that says how many are missing.
+func TestAWriteFails(t *testing.T) {
+	for _, short := range []int{0, 10} {
+		synctest.Test(t, func(t *testing.T) {
+			w := new(counted)
+			failing := true
+			log, flush := New(writerFunc(func(p []byte) (int, error) {
+				if failing {
+					_, _ = w.Write(p[:short])
+					return short, errors.New("no space left on device")
+				}
+				return w.Write(p)
+			}), slog.LevelInfo, JSON)
+			for range 3 {
+				log.Info("lost")
+				log.Info("lost")
+				time.Sleep(gatherFor)
+				synctest.Wait()
+			}
+			failing = false
+			for range 2 {
+				log.Info("written")
+				time.Sleep(gatherFor)
+				synctest.Wait()
+			}
+			flush()
+			text, _ := w.written()
+			assert.NotContains(t, text, "lost")
+			assert.Equal(t, 2, strings.Count(text, "\"written\"}\n"), text)
+			assert.Equal(t, 1, strings.Count(text, `"level":"WARN","msg":"the log could not be written: lines are missing","lines":6}`+"\n"), text)
+			for line := range strings.Lines(text) {
+				assert.Equal(t, 1, strings.Count(line, `{"time"`), "lines stay apart: %q", line)
+			}
+		})
+	}
+}
+
+// Where lines are written to takes none for a while. Nobody waits for it, and what does not fit is counted.
+func TestNobodyWaitsForAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := new(counted)
+		blocked := make(chan struct{})
+		log, flush := New(writerFunc(func(p []byte) (int, error) {
+			<-blocked
+			return w.Write(p)
+		}), slog.LevelInfo, Text)
+		log.Info("the first")
+		time.Sleep(gatherFor)
+		synctest.Wait()
+		const lines = 20_000
+		began := time.Now()
+		for range lines {
+			log.Info("one of many")
+		}
+		assert.Zero(t, time.Since(began))
+		close(blocked)
+		flush()
+		text, _ := w.written()
+		assert.LessOrEqual(t, len(text), gatherUpTo+1<<10)
+		kept := strings.Count(text, "one of many")
+		assert.Greater(t, kept, 1000)
+		assert.Contains(t, text, fmt.Sprintf(`level=WARN msg="the log could not be written: lines are missing" lines=%d`+"\n", lines-kept))
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
 // counted keeps what is written, and how often.
 type counted struct {
 	mu     sync.Mutex

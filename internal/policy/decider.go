@@ -15,8 +15,8 @@ type Options struct {
 	// LeaseFor is how long a session keeps its place under a plan's limit when nobody renews or releases it.
 	// Default: 12 h.
 	LeaseFor time.Duration
-	// Timeout bounds what a decision waits for in all. Default: 1.4 s: MistServer waits for 5 s, but authhook-trigger for
-	// 1.7. The source's loads have a time of their own, which must be shorter.
+	// Timeout bounds what a decision waits for in all. Default: 4 s: MistServer waits for 5 s, and authhook-trigger for
+	// 4.5. The source's loads have a time of their own, which must be shorter.
 	Timeout time.Duration
 	// RememberEvents is how long the answer to one event stays known. Default: 30 s: MistServer asks for 25.
 	RememberEvents time.Duration
@@ -46,7 +46,7 @@ func NewDecider(source Source, leases Leases, previews Previews, o Options) *Dec
 		o.LeaseFor = 12 * time.Hour
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 1400 * time.Millisecond
+		o.Timeout = 4 * time.Second
 	}
 	if o.RememberEvents == 0 {
 		o.RememberEvents = 30 * time.Second

@@ -7,6 +7,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -18,6 +19,9 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrUnavailable: the database could not be reached, was too slow, or refused. Not a verdict: try again.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrBusy: what was asked was not asked of the database, as too many were before it. It says nothing about the database.
+	// It is an [ErrUnavailable].
+	ErrBusy = fmt.Errorf("%w: too many are before it", ErrUnavailable)
 	// ErrFeedGap: entries of the change feed after the asked number are missing (cut off, or never there). Whoever
 	// follows the feed must drop everything and begin again at its end.
 	ErrFeedGap = errors.New("change feed has a gap")

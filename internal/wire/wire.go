@@ -22,8 +22,10 @@ import (
 // Version is the framing's. A program of another version is not understood, and gets no answer.
 const Version = 1
 
-// Patience is how long authhook-trigger waits for an answer, from its start. Then it prints MistServer's default.
-const Patience = 1700 * time.Millisecond
+// Patience is how long authhook-trigger waits for an answer, from its start. Then it prints MistServer's default. It is longer
+// than a decision takes at most, and shorter than the 5 s that MistServer waits for an answer over HTTP: for an executable's it
+// waits for 10.
+const Patience = 4500 * time.Millisecond
 
 // The limits, in bytes. What is larger is refused before memory is taken for it.
 const (

@@ -90,6 +90,29 @@ func (b *Breaker) Unprobed() {
 	b.probing = false
 }
 
+// Answered takes in that a call got through which was made though it was open, and says whether it closed by that.
+func (b *Breaker) Answered() (closed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.period++
+	b.closed, b.failures = true, 0
+	return true
+}
+
+// Period is the one that lasts, zero while it is open: for a call that is made in any case, and is told of with
+// [Breaker.Report], or with [Breaker.Answered] if it was open.
+func (b *Breaker) Period() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		return 0
+	}
+	return b.period
+}
+
 // later sets when the next probe is due.
 func (b *Breaker) later() { b.probeAt = time.Now().Add(b.probeEvery + rand.N(b.probeEvery/4+1)) }
 

@@ -108,3 +108,16 @@ func TestShut(t *testing.T) {
 		refuses(t, b, "for good")
 	})
 }
+
+// A call that is made in any case may find out what a probe would.
+func TestAnAnswerWhileItIsOpen(t *testing.T) {
+	b := New(1, time.Hour)
+	period := b.Period()
+	require.Equal(t, allows(t, b, "at first"), period)
+	require.False(t, b.Answered(), "it is closed already")
+	require.True(t, b.Report(period, true))
+	require.Zero(t, b.Period())
+	require.True(t, b.Answered())
+	require.False(t, b.Report(period, true), "of a period that is over")
+	require.NotEqual(t, period, allows(t, b, "it got through"))
+}

@@ -159,12 +159,17 @@ func (c *Cache) land(f *flight) {
 		c.counts.refused.Add(1)
 		return
 	}
-	c.counts.loads.Add(1)
-	if f.err != nil {
+	switch {
+	case errors.Is(f.err, store.ErrBusy): // further below: as if it had found no place here
 		f.credential, f.user = nil, nil
+		c.counts.refused.Add(1)
+	case f.err != nil:
+		f.credential, f.user = nil, nil
+		c.counts.loads.Add(1)
 		c.counts.loadErrors.Add(1)
 		c.outage.failedAt.Store(int64(c.now()))
-	} else {
+	default:
+		c.counts.loads.Add(1)
 		c.outage.failedAt.Store(int64(never))
 		c.keep(f)
 		if f.outdated {

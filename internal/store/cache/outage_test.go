@@ -90,3 +90,23 @@ func TestStaleForCanBeNothing(t *testing.T) {
 		require.ErrorIs(t, err, store.ErrUnavailable)
 	})
 }
+
+// That the database was too busy to be asked is no outage: facts that are known are not used for it beyond their time.
+func TestABusyDatabaseIsNotAway(t *testing.T) {
+	inBubble(t, cache.Options{FreshFor: time.Minute}, func(t *testing.T, s *source, c *cache.Cache) {
+		byCredential(t, c, 1)
+		s.before = func(context.Context) error { return store.ErrBusy }
+		_, _, err := c.FactsByCredential(t.Context(), hashOf(2))
+		require.ErrorIs(t, err, store.ErrUnavailable)
+		require.EqualValues(t, 1, c.Stats().Refused)
+		require.Zero(t, c.Stats().LoadErrors)
+		time.Sleep(time.Minute - time.Second)
+		_, _, err = c.FactsByCredential(t.Context(), hashOf(2))
+		require.ErrorIs(t, err, store.ErrBusy)
+		s.before = nil
+		s.setUser(userOf(1), 2)
+		time.Sleep(time.Second) // an outage would be remembered for 5
+		_, user := byCredential(t, c, 1)
+		require.EqualValues(t, 2, user.Used, "it is read")
+	})
+}

@@ -9,7 +9,7 @@ type Stats struct {
 	Hits, Stale, Misses uint64
 	// Loads are the reads of the source; LoadErrors those that failed, Outdated those that a change overtook.
 	Loads, LoadErrors, Outdated uint64
-	// Refused are the loads that found no place in time.
+	// Refused are the loads that found no place in time, here or before the database.
 	Refused uint64
 	// Loading is how many loads are running.
 	Loading int

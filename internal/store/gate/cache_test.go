@@ -33,7 +33,7 @@ func TestColdAsksDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := &facts{}
 		db.become(well)
-		c := cache.New(New(db, Options{}), cache.Options{FreshFor: time.Minute, LoadTimeout: 800 * time.Millisecond})
+		c := cache.New(New(db, Options{}), cache.Options{FreshFor: time.Minute, LoadTimeout: 2500 * time.Millisecond})
 		defer c.Close()
 		_, err := c.FactsByUser(t.Context(), "known")
 		require.NoError(t, err)

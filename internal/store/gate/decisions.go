@@ -94,8 +94,8 @@ func (d *Decisions) CountLeases(ctx context.Context, user, plan, exceptNode, exc
 	return n, err
 }
 
-// RenewLeases keeps places. It is not refused for those who crowd for new ones: places that are held expire without it. But
-// where the database does not answer, it is: whoever wants a place makes sure first that the others were kept.
+// RenewLeases keeps places. It is refused neither for those who crowd for new ones, nor for what became of others' calls: places
+// that are held expire without it.
 func (d *Decisions) RenewLeases(ctx context.Context, node string, places []policy.Place, until time.Time) (lost []string, err error) {
 	err = d.writes.must(ctx, func(ctx context.Context) (err error) {
 		lost, err = d.next.RenewLeases(ctx, node, places, until)
@@ -120,6 +120,11 @@ func (d *Decisions) Preview(ctx context.Context, viewer, match string, now time.
 		return err
 	})
 	return began, err
+}
+
+// Reading asks the database for what else a decision waits for, and writes nothing.
+func (d *Decisions) Reading(ctx context.Context, ask func(context.Context) error) error {
+	return d.reads.do(ctx, ask)
 }
 
 // Writing asks the database for what else a decision waits for, and writes.

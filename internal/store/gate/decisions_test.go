@@ -109,15 +109,14 @@ func (d *Decisions) calls() (reading, writing map[string]func(context.Context) e
 			_, err := d.CountLeases(ctx, "anna", "gold", "mist", "2", at)
 			return err
 		},
+		"Reading": func(ctx context.Context) error {
+			return d.Reading(ctx, func(ctx context.Context) error { _, err := d.next.FactsByUser(ctx, "anna"); return err })
+		},
 		"Preview": func(ctx context.Context) error { _, err := d.Preview(ctx, "user:anna", "*", at, time.Hour); return err },
 	}
 	writing = map[string]func(context.Context) error{
 		"AcquireLease": func(ctx context.Context) error {
 			_, _, err := d.AcquireLease(ctx, lease, 1, policy.OnLimitReject)
-			return err
-		},
-		"RenewLeases": func(ctx context.Context) error {
-			_, err := d.RenewLeases(ctx, "mist", []policy.Place{{User: "anna", Session: "1"}}, at.Add(time.Hour))
 			return err
 		},
 		"StartPreview": func(ctx context.Context) error {
@@ -160,7 +159,7 @@ func answersAgain(t *testing.T, calls map[string]func(context.Context) error, g 
 }
 
 // slowly is options with which no look is due for as long as a test looks at what is refused.
-var slowly = Options{ProbeEvery: time.Second}
+var slowly = Options{ProbeEvery: time.Second, Enough: 50 * time.Millisecond}
 
 // PostgreSQL refuses, or says nothing at all.
 func TestPostgresIsAway(t *testing.T) {
@@ -231,6 +230,9 @@ func TestSQLiteIsLocked(t *testing.T) {
 		}
 		_, err = holds.ExecContext(t.Context(), "ROLLBACK")
 		require.NoError(t, err)
+		_, err = d.RenewLeases(t.Context(), "mist", []policy.Place{{User: "anna", Session: "1"}}, time.Now().Add(time.Hour))
+		require.NoError(t, err, "places that are held are renewed though the gate be shut")
+		require.False(t, d.writes.breaker.Open(), "and show that the database answers")
 		answersAgain(t, writing, d.writes)
 	}
 }

@@ -2,7 +2,8 @@
 // decorator of what a decision asks a database for. Beyond it there is a fast [store.ErrUnavailable], which is no verdict.
 //
 //   - After some failures in a row nothing is asked any more, but for one call at a time that looks whether the database
-//     answers again. It is a decision's own, within a short time. The first that gets through opens the gate for all.
+//     answers again. It is a decision's own, within a short time, which doubles for as long as it does not suffice: a database
+//     that is slow is found as well. The first that gets through opens the gate for all.
 //   - So many calls are under way at once, and the others wait for a short time. A database that comes back is therefore not
 //     asked by all who waited for it.
 //
@@ -30,11 +31,14 @@ type Options struct {
 	FailuresToOpen int
 	// ProbeEvery is how long it is until one call looks again, and up to a quarter more: 100 ms.
 	ProbeEvery time.Duration
-	// ProbeTimeout is how long that call may take: 500 ms.
+	// ProbeTimeout is how long that call may take: 500 ms. Each that is cut off for it gives the next twice the time, up to
+	// what its asker has.
 	ProbeTimeout time.Duration
+	// Enough is how long a call is under way before it speaks against the database that its asker's time was up: 500 ms.
+	Enough time.Duration
 	// AtOnce is how many reads, and how many writes, are under way at once: 64.
 	AtOnce int
-	// Wait is how long a call waits for its turn: 500 ms.
+	// Wait is how long a call waits for its turn: 1 s.
 	Wait time.Duration
 	// Metrics count what is refused: counted nowhere.
 	Metrics *Metrics
@@ -46,8 +50,9 @@ func (o Options) withDefaults() Options {
 	orElse(&o.FailuresToOpen, 5)
 	orElse(&o.ProbeEvery, 100*time.Millisecond)
 	orElse(&o.ProbeTimeout, 500*time.Millisecond)
+	orElse(&o.Enough, 500*time.Millisecond)
 	orElse(&o.AtOnce, 64)
-	orElse(&o.Wait, 500*time.Millisecond)
+	orElse(&o.Wait, time.Second)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
@@ -63,10 +68,10 @@ func orElse[T int | time.Duration](v *T, byDefault T) {
 	}
 }
 
-var (
-	errAway = fmt.Errorf("%w: it is not asked, as it did not answer lately", store.ErrUnavailable)
-	errBusy = fmt.Errorf("%w: too many are before it", store.ErrUnavailable)
-)
+var errAway = fmt.Errorf("%w: it is not asked, as it did not answer lately", store.ErrUnavailable)
+
+// longestLook is the most that a probe is ever given. What a decision waits for, and a driver, is less.
+const longestLook = 30 * time.Second
 
 // gate is before one kind of calls.
 type gate struct {
@@ -74,23 +79,16 @@ type gate struct {
 	o       *Options
 	breaker *breaker.Breaker
 	places  chan struct{} // one for each call that may be under way
+	look    time.Duration // what the next probe is given: the prober's own, of which there is one at a time
 }
 
 func newGate(of calls, o *Options) *gate {
-	return &gate{calls: of, o: o, breaker: breaker.New(o.FailuresToOpen, o.ProbeEvery), places: make(chan struct{}, o.AtOnce)}
+	return &gate{calls: of, o: o, breaker: breaker.New(o.FailuresToOpen, o.ProbeEvery), places: make(chan struct{}, o.AtOnce),
+		look: o.ProbeTimeout}
 }
 
 // do makes a call in its turn, unless the database does not answer.
 func (g *gate) do(ctx context.Context, call func(context.Context) error) error {
-	return g.ask(ctx, true, call)
-}
-
-// must is do for what is not to be refused because others crowd.
-func (g *gate) must(ctx context.Context, call func(context.Context) error) error {
-	return g.ask(ctx, false, call)
-}
-
-func (g *gate) ask(ctx context.Context, inTurn bool, call func(context.Context) error) error {
 	period, probe := g.breaker.Allow()
 	switch {
 	case probe:
@@ -98,13 +96,17 @@ func (g *gate) ask(ctx context.Context, inTurn bool, call func(context.Context) 
 	case period == 0:
 		return g.refuse(away)
 	}
-	if inTurn {
-		if err := g.takePlace(ctx); err != nil {
-			return err
-		}
-		defer func() { <-g.places }()
+	if err := g.takePlace(ctx); err != nil {
+		return err
 	}
-	return g.report(period, call(ctx))
+	defer func() { <-g.places }()
+	return g.carryOut(ctx, period, call)
+}
+
+// must makes a call whatever became of others: it waits for no turn, and is made though the gate be shut. Its time is the
+// caller's and the database's own.
+func (g *gate) must(ctx context.Context, call func(context.Context) error) error {
+	return g.carryOut(ctx, g.breaker.Period(), call)
 }
 
 // takePlace waits for a place among the calls that are under way.
@@ -130,9 +132,17 @@ func (g *gate) takePlace(ctx context.Context) error {
 	return nil
 }
 
-// report takes in how a call went.
-func (g *gate) report(period uint64, err error) error {
-	if said := lessonOf(err); said != nothing && g.breaker.Report(period, said == failed) {
+// carryOut makes a call, and takes in how it went.
+func (g *gate) carryOut(ctx context.Context, period uint64, call func(context.Context) error) error {
+	began := time.Now()
+	err := call(ctx)
+	switch said := g.lessonOf(ctx, began, err); {
+	case said == nothing:
+	case period == 0: // the gate was shut
+		if said == answered && g.breaker.Answered() {
+			g.o.Log.Info("the database answers", "calls", string(g.calls))
+		}
+	case g.breaker.Report(period, said == failed):
 		g.o.Log.Warn("the database does not answer: no decision waits for it until it does", "calls", string(g.calls))
 	}
 	return err
@@ -148,11 +158,16 @@ func (g *gate) probe(ctx context.Context, call func(context.Context) error) (err
 			g.breaker.Probed(said == failed)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, g.o.ProbeTimeout)
+	began := time.Now()
+	looking, cancel := context.WithTimeout(ctx, g.look)
 	defer cancel()
-	err = call(ctx)
-	if said = lessonOf(err); said == answered {
+	err = call(looking)
+	switch said = g.lessonOf(ctx, began, err); {
+	case said == answered:
+		g.look = g.o.ProbeTimeout
 		g.o.Log.Info("the database answers", "calls", string(g.calls))
+	case said == failed && ctx.Err() == nil && looking.Err() != nil: // its asker had more time
+		g.look = min(2*g.look, longestLook)
 	}
 	return err
 }
@@ -160,7 +175,7 @@ func (g *gate) probe(ctx context.Context, call func(context.Context) error) (err
 func (g *gate) refuse(why refusal) error {
 	g.o.Metrics.refused(g.calls, why)
 	if why == busy {
-		return errBusy
+		return store.ErrBusy
 	}
 	return errAway
 }
@@ -174,10 +189,13 @@ const (
 	failed
 )
 
-func lessonOf(err error) lesson {
+// lessonOf says what a call taught that began then in a context. That its asker's time was up says nothing, unless the call had
+// enough of it.
+func (g *gate) lessonOf(ctx context.Context, began time.Time, err error) lesson {
 	switch {
 	case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrConflict):
 		return answered
+	case ctx.Err() != nil && time.Since(began) < g.o.Enough:
 	case errors.Is(err, store.ErrUnavailable):
 		return failed
 	}

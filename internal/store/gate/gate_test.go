@@ -109,9 +109,9 @@ func TestNobodyWaitsForWhatDoesNotAnswer(t *testing.T) {
 			synctest.Wait()
 		}
 		asking.Wait()
-		// One look takes 500 ms, and there are 100 to 125 ms between two.
+		// Looks take 0.5, 1, 2 and 4 s, which is what the driver waits, and there are 100 to 125 ms between two.
 		reached := s.reached.Swap(0)
-		require.True(t, reached >= 16 && reached <= 17, "%d looks in 10 s", reached)
+		require.EqualValues(t, 5, reached, "looks in 10 s")
 		require.EqualValues(t, asks-reached, g.refusals(away))
 		require.Zero(t, g.refusals(busy))
 
@@ -122,6 +122,80 @@ func TestNobodyWaitsForWhatDoesNotAnswer(t *testing.T) {
 		}
 		require.Equal(t, 1, strings.Count(log.String(), "the database does not answer"))
 		require.Equal(t, 1, strings.Count(log.String(), "the database answers"))
+	})
+}
+
+// A database that is slow, but answers, is found: a look takes as long as it must, as far as its asker's time goes.
+func TestALookTakesAsLongAsItMust(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := before(Options{})
+		fail(t, g, s)
+		s.become(func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
+			case <-time.After(1800 * time.Millisecond):
+				return nil
+			}
+		})
+		looks := func(given time.Duration) error {
+			time.Sleep(125 * time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), given)
+			defer cancel()
+			return g.do(ctx, s.call)
+		}
+		require.ErrorIs(t, looks(time.Hour), store.ErrUnavailable, "0.5 s")
+		require.ErrorIs(t, looks(time.Hour), store.ErrUnavailable, "1 s")
+		for range 3 {
+			require.ErrorIs(t, looks(1500*time.Millisecond), store.ErrUnavailable, "its asker has no more")
+		}
+		require.NoError(t, looks(time.Hour), "2 s")
+		require.False(t, g.breaker.Open())
+		require.Equal(t, g.o.ProbeTimeout, g.look, "the next outage begins anew")
+	})
+}
+
+// That an asker's time is up speaks against the database only after the call had enough of it.
+func TestAnAskersTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := before(Options{})
+		s.become(silent)
+		ask := func(given time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), given)
+			defer cancel()
+			require.ErrorIs(t, g.do(ctx, s.call), store.ErrUnavailable)
+		}
+		for range 10 {
+			ask(499 * time.Millisecond)
+		}
+		require.False(t, g.breaker.Open())
+		for range 5 {
+			ask(500 * time.Millisecond)
+		}
+		require.True(t, g.breaker.Open())
+	})
+}
+
+// What must be is asked though the gate be shut, for as long as it takes, and opens it.
+func TestWhatMustBeIsNotRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := before(Options{})
+		fail(t, g, s)
+		for range 3 {
+			require.ErrorIs(t, g.must(t.Context(), s.call), store.ErrUnavailable)
+		}
+		require.EqualValues(t, 3, s.reached.Load())
+		require.ErrorIs(t, g.do(t.Context(), s.call), errAway)
+		s.become(func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Minute):
+				return nil
+			}
+		})
+		require.NoError(t, g.must(t.Context(), s.call))
+		require.False(t, g.breaker.Open())
 	})
 }
 
@@ -214,7 +288,7 @@ func TestSoManyAtOnce(t *testing.T) {
 				switch err := g.do(t.Context(), s.call); {
 				case err == nil:
 					served.Add(1)
-				case errors.Is(err, errBusy) && time.Since(began) == 300*time.Millisecond:
+				case errors.Is(err, store.ErrBusy) && time.Since(began) == 300*time.Millisecond:
 					refused.Add(1)
 				default:
 					t.Errorf("%v after %v", err, time.Since(began))

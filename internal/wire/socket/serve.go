@@ -50,7 +50,7 @@ type Options struct {
 	MaxConns int
 	// ReadTimeout is how long a call may take to arrive. Default 1 s.
 	ReadTimeout time.Duration
-	// AnswerTimeout is how long the handler's context lasts. Default 1.5 s: less than [wire.Patience], so that a handler
+	// AnswerTimeout is how long the handler's context lasts. Default 4.3 s: less than [wire.Patience], so that a handler
 	// that finds its database hanging can still answer with what is configured for that.
 	AnswerTimeout time.Duration
 	// WriteTimeout is how long the answer may take to leave. Default 1 s.
