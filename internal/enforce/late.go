@@ -106,7 +106,7 @@ func (e *Enforcer) backUntil(s *session, now time.Time) moment {
 	if until := x.asked.add(longestAsk); x.asked != 0 && at.before(until) {
 		return until
 	}
-	if x.want == revoked || x.left == 0 || s.node.late.last.IsZero() {
+	if x.want == revoked || x.want == dismissed || !s.heard() || s.node.late.last.IsZero() {
 		return 0
 	}
 	until := momentOf(s.node.late.last).add(e.o.RepeatAfter)

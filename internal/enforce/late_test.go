@@ -171,3 +171,37 @@ func TestARepeatedAttemptHoldsUpNothing(t *testing.T) {
 		return p.State() == misttest.Denied
 	})
 }
+
+// That questions come late is no reason to wait while MistServer has not heard of what is wanted: nobody can be back.
+func TestAnUnlockThatDidNotArriveIsRepeatedWhileQuestionsComeLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	h := w.open(m, unswept, datagramsOnly(t, m), func(o *enforce.Options) { o.RepeatAfter = 2 * time.Second })
+	var delayed atomic.Bool
+	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+		if delayed.Load() {
+			<-time.After(time.Second)
+		}
+		on.ServeHTTP(w, r)
+	})
+	silent(m, "PLAY_REWRITE")
+	p := watch(m, "live+fight", w.user("alice"), 1)
+	await(t, p, misttest.Denied)
+	delayed.Store(true)
+	strangers, next := 1, time.Now()
+	come := func() {
+		if time.Now().After(next) {
+			next = time.Now().Add(200 * time.Millisecond)
+			strangers++
+			m.Connect(misttest.Viewer{Stream: "live+fight", Address: host(strangers)})
+		}
+	}
+	late := time.Now().Add(2 * time.Second)
+	eventually(t, "questions come late", func() bool { come(); return time.Now().After(late) })
+	m.SetLoss(1, 0)
+	w.entitle("alice", "gold", time.Time{})
+	eventually(t, "it is told until it is given up", func() bool { come(); return h.counted(giveUp, "stop_sessid") >= 1 })
+	m.SetLoss(0, 0)
+	eventually(t, "it is told again", func() bool { come(); return p.State() == misttest.Watching })
+}

@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"authhook/internal/policy"
@@ -171,7 +172,7 @@ func (e *Enforcer) keepOut(node, id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if n := e.nodes[node]; n != nil {
-		n.kicked[id] = time.Now()
+		n.kicked[strings.Clone(id)] = time.Now() // which may be part of a whole payload
 	}
 }
 
