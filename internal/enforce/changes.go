@@ -72,7 +72,7 @@ func (e *Enforcer) JWTKeysChanged() {
 	for _, n := range e.all {
 		for _, s := range n.sessions {
 			if s.State == policy.SessionOpen && s.JWT != nil && !s.JWT.Unverified() {
-				n.askLater(s.Stream)
+				n.askSoon(s.Stream)
 			}
 		}
 	}

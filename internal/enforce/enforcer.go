@@ -291,6 +291,7 @@ func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 	case decided.Reason == policy.Unavailable && decided.State == policy.SessionOpen && s.State == policy.SessionOpen:
 		// It runs and nothing could be found out: what was known of it stands.
 		s.Decided = decided.Decided
+		e.unasked(s)
 		return
 	default:
 		if decided.JWT == nil && decided.Reason == policy.Unavailable { // the same id has the same token

@@ -1,6 +1,7 @@
 package enforce_test
 
 import (
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -187,4 +188,37 @@ func TestWhoWasLetInDuringAnOutageIsDecidedAboutAfterIt(t *testing.T) {
 	await(t, doesNot, misttest.Denied)
 	await(t, stranger, misttest.Denied)
 	undisturbed(t, pays, "may watch, and always might")
+}
+
+// A key is withdrawn right after another was, of a stream with so many viewers that asking about them all takes long.
+func TestAKeyThatIsWithdrawnWaitsForNoAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	h := w.open(m, datagramsOnly(t, m), func(o *enforce.Options) { o.ReaskRate = 1 })
+	var answered atomic.Int32
+	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+		on.ServeHTTP(w, r)
+		if r.Header.Get("X-Trigger") == "USER_NEW" {
+			answered.Add(1)
+		}
+	})
+	goldKey(w, "alice")
+	h.verify(&jwts{})
+	players := make([]*misttest.Player, 60)
+	for i := range players {
+		players[i] = watch(m, "live+fight", aJWT, 1+i)
+	}
+	for _, p := range players {
+		await(t, p, misttest.Watching)
+	}
+	read := told(m, "active_streams")[""]
+	eventually(t, "it is known how many watch", func() bool { return told(m, "active_streams")[""] >= read+3 })
+	h.enforcer.JWTKeysChanged()
+	eventually(t, "they are asked about", func() bool { return int(answered.Load()) >= 2*len(players) })
+	h.verify(failing(policy.CredentialUnknown))
+	h.enforcer.JWTKeysChanged()
+	for _, p := range players {
+		await(t, p, misttest.Denied)
+	}
 }

@@ -47,19 +47,55 @@ const (
 // Asks takes word that MistServer asks about a session anew, which is to be decided about: what ran under its id, or was
 // remembered as denied, is over. No command that was for that is to meet what follows. It is called with every question, and
 // costs next to nothing where no command is under way.
-func (e *Enforcer) Asks(nodeName, id string) {
+//
+// It says whether this is the question whose answer is waited for: then Answered is to be called. A further attempt of one that
+// has no answer yet is not.
+func (e *Enforcer) Asks(nodeName, id string) (awaited bool) {
 	if e.errands.Load() == 0 {
-		return
+		return false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := e.nodes[nodeName]
-	if n == nil {
+	s, now := e.onErrand(nodeName, id), momentOf(time.Now())
+	if s == nil || s.errand.asked != 0 && now.before(s.errand.asked.add(longestAsk)) {
+		return false
+	}
+	s.errand.asked = now
+	return true
+}
+
+// Answered takes word that the question has its answer. Where that was recorded it is known already; but it may be one that was
+// given before, to an earlier attempt, or none.
+func (e *Enforcer) Answered(nodeName, id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.onErrand(nodeName, id); s != nil {
+		e.unasked(s)
+	}
+}
+
+// onErrand is a session of which something is wanted; nil: nothing is. The caller holds the lock.
+func (e *Enforcer) onErrand(nodeName, id string) *session {
+	if n := e.nodes[nodeName]; n != nil {
+		if s := n.sessions[id]; s != nil && s.errand != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// unasked notes that no question about a session waits for its answer: what was put off for one is due. The caller holds the
+// lock.
+func (e *Enforcer) unasked(s *session) {
+	x := s.errand
+	if x == nil || x.asked == 0 {
 		return
 	}
-	if s := n.sessions[id]; s != nil && s.errand != nil {
-		s.errand.asked = momentOf(time.Now())
+	if x.retry == x.asked.add(longestAsk) {
+		x.retry = momentOf(time.Now())
+		e.schedule(s)
 	}
+	x.asked = 0
 }
 
 // backUntil says until when what was told of a session is not told again, since its player is back, or may be: its question has
@@ -70,7 +106,7 @@ func (e *Enforcer) backUntil(s *session, now time.Time) moment {
 	if until := x.asked.add(longestAsk); x.asked != 0 && at.before(until) {
 		return until
 	}
-	if x.want == revoked || x.left == 0 || s.node.late.last.IsZero() {
+	if x.want == revoked || x.want == dismissed || !s.heard() || s.node.late.last.IsZero() {
 		return 0
 	}
 	until := momentOf(s.node.late.last).add(e.o.RepeatAfter)

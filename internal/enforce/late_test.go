@@ -1,8 +1,11 @@
 package enforce_test
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -128,4 +131,77 @@ func TestAnUnlockIsRepeatedOnceQuestionsComeInTime(t *testing.T) {
 	eventually(t, "it is given up", func() bool { return h.counted(giveUp, "stop_sessid") >= 1 })
 	m.SetLoss(0, 0)
 	await(t, p, misttest.Watching)
+}
+
+// MistServer tries again with a question that has its answer already. What is wanted of the session since is done all the same.
+func TestARepeatedAttemptHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	h := w.open(m, unswept, datagramsOnly(t, m))
+	var question atomic.Pointer[http.Request]
+	var asked atomic.Pointer[[]byte]
+	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+		body, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		if r.Header.Get("X-Trigger") == "USER_NEW" && asked.CompareAndSwap(nil, &body) {
+			question.Store(r.Clone(context.Background()))
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		on.ServeHTTP(w, r)
+	})
+	key := w.user("alice")
+	gold := w.entitle("alice", "gold", time.Time{})
+	p := watch(m, "live+fight", key, 1)
+	await(t, p, misttest.Watching)
+	again := func() {
+		r := question.Load().Clone(context.Background())
+		r.Body = io.NopCloser(bytes.NewReader(*asked.Load()))
+		answer := httptest.NewRecorder()
+		h.server.Config.Handler.ServeHTTP(answer, r)
+		assert.Equal(t, "true", answer.Body.String())
+	}
+	m.SetLoss(1, 0)
+	w.withdraw("alice", gold)
+	eventually(t, "it is told in vain", func() bool { return h.commands("stop_sessid") >= 1 })
+	again()
+	m.SetLoss(0, 0)
+	eventually(t, "it is ended, however often its question comes", func() bool {
+		again()
+		return p.State() == misttest.Denied
+	})
+}
+
+// That questions come late is no reason to wait while MistServer has not heard of what is wanted: nobody can be back.
+func TestAnUnlockThatDidNotArriveIsRepeatedWhileQuestionsComeLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	h := w.open(m, unswept, datagramsOnly(t, m), func(o *enforce.Options) { o.RepeatAfter = 2 * time.Second })
+	var delayed atomic.Bool
+	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+		if delayed.Load() {
+			<-time.After(time.Second)
+		}
+		on.ServeHTTP(w, r)
+	})
+	silent(m, "PLAY_REWRITE")
+	p := watch(m, "live+fight", w.user("alice"), 1)
+	await(t, p, misttest.Denied)
+	delayed.Store(true)
+	strangers, next := 1, time.Now()
+	come := func() {
+		if time.Now().After(next) {
+			next = time.Now().Add(200 * time.Millisecond)
+			strangers++
+			m.Connect(misttest.Viewer{Stream: "live+fight", Address: host(strangers)})
+		}
+	}
+	late := time.Now().Add(2 * time.Second)
+	eventually(t, "questions come late", func() bool { come(); return time.Now().After(late) })
+	m.SetLoss(1, 0)
+	w.entitle("alice", "gold", time.Time{})
+	eventually(t, "it is told until it is given up", func() bool { come(); return h.counted(giveUp, "stop_sessid") >= 1 })
+	m.SetLoss(0, 0)
+	eventually(t, "it is told again", func() bool { come(); return p.State() == misttest.Watching })
 }

@@ -41,11 +41,12 @@ type node struct {
 	lookWake chan struct{}
 	late     lateness // of its questions
 
-	asking  map[string]time.Time // streams to be asked about, when there is time, and since when
-	order   []string             // the same in their order
+	asking  map[string]waiting // streams to be asked about, when there is time
+	order   []string           // the same in their order
 	askWake chan struct{}
-	reasked map[string]time.Time // when MistServer was last told to ask about a stream's sessions
-	lifted  bool                 // denials from before the start have been lifted
+	hurry   chan struct{}    // something urgent is to be asked about
+	reasked map[string]reask // by stream: how MistServer was last told to ask about its sessions
+	lifted  bool             // denials from before the start have been lifted
 
 	streamTags map[string][]string // what its streams were tagged with by us
 	viewers    map[string]int      // of its active streams, when last read
@@ -56,6 +57,18 @@ type node struct {
 type stranger struct {
 	stream        string
 	since, listed time.Time // when it was first and last seen
+}
+
+// waiting is how a stream waits to be asked about.
+type waiting struct {
+	since  time.Time
+	urgent bool // also while the answers of the last time may be under way
+}
+
+// reask is one telling of MistServer to ask about a stream's sessions.
+type reask struct {
+	at       time.Time
+	received bool // MistServer said so
 }
 
 // asked is how asking about a stream's strangers went.
@@ -73,7 +86,7 @@ func (e *Enforcer) addNode(name string, client *api.Client) *node {
 		name: name, e: e, api: client,
 		sessions: make(map[string]*session), byStream: newChains[string](func(s *session) *link { return &s.byStream }),
 		strangers: make(map[string]*stranger), asks: make(map[string]*asked), kicked: make(map[string]time.Time),
-		lookWake: make(chan struct{}, 1), asking: make(map[string]time.Time), askWake: make(chan struct{}, 1), reasked: make(map[string]time.Time),
+		lookWake: make(chan struct{}, 1), asking: make(map[string]waiting), askWake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), reasked: make(map[string]reask),
 		streamTags: make(map[string][]string), viewers: make(map[string]int),
 	}
 	if client != nil {
@@ -257,6 +270,10 @@ func (n *node) received(c api.Command, at time.Time) {
 			s.errand.received = true
 		}
 	case api.InvalidateStream:
+		if r, ok := n.reasked[c.Stream]; ok {
+			r.received = true
+			n.reasked[c.Stream] = r
+		}
 		if a := n.asks[c.Stream]; a != nil {
 			a.at = at
 			a.tries++
@@ -278,6 +295,7 @@ func (n *node) undelivered(c api.Command, err error) {
 	case api.TagStream:
 		delete(n.streamTags, c.Stream)
 	case api.InvalidateStream: // whom it was to reach nobody knows: it is asked about again
+		delete(n.reasked, c.Stream)
 		n.askLater(c.Stream)
 	}
 	if n.undeliveredAt.Before(time.Now().Add(-undeliveredEvery)) {

@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"authhook/internal/policy"
@@ -220,7 +221,7 @@ func (e *Enforcer) keepOut(node, id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if n := e.nodes[node]; n != nil {
-		n.kicked[id] = time.Now()
+		n.kicked[strings.Clone(id)] = time.Now() // which may be part of a whole payload
 	}
 }
 

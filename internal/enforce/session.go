@@ -62,6 +62,7 @@ type errand struct {
 	retry moment // when MistServer is told again, unless what is wanted has come about
 	// received says that MistServer said so, which means no more than that.
 	received bool
+	byStream bool // it was told by being told to ask about the whole stream
 	// anyway says that it is wanted whatever the facts say: only the viewer's asking again can tell.
 	anyway bool
 	left   moment // when MistServer was last told, the queue's own repetitions aside; zero: not yet
@@ -89,6 +90,12 @@ func (s *session) wants() want {
 
 // begun says whether MistServer was told of what is wanted.
 func (s *session) begun() bool { return s.errand != nil && !s.errand.sent.IsZero() }
+
+// heard says whether MistServer is known to have received what was told of the session. While it is not, nobody can be back.
+func (s *session) heard() bool {
+	x := s.errand
+	return x != nil && (x.received || x.byStream && s.node.reasked[s.Stream].received)
+}
 
 // moment is a time on the monotonic clock, in a third of time.Time's memory: since just before the process began. Zero
 // is none.

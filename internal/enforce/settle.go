@@ -274,7 +274,7 @@ func (e *Enforcer) act(findings []finding, now time.Time) {
 		s := f.session
 		if s.wants() != bounced && s.node.settles(f) {
 			e.sent(s, now) // all of them are asked about; by id only those that this does not settle
-			s.errand.left = momentOf(now)
+			s.errand.byStream, s.errand.left = true, momentOf(now)
 			s.errand.retry = momentOf(now).add(e.o.RepeatAfter)
 			s.errand.tries++
 			e.schedule(s)

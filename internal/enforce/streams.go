@@ -11,10 +11,10 @@ import (
 
 // askLater has a stream's sessions asked about again, when it is its turn. The caller holds the lock.
 func (n *node) askLater(stream string) {
-	if stream == "" || !n.asking[stream].IsZero() || n.commands == nil {
+	if stream == "" || !n.asking[stream].since.IsZero() || n.commands == nil {
 		return
 	}
-	n.asking[stream] = time.Now()
+	n.asking[stream] = waiting{since: time.Now()}
 	n.order = append(n.order, stream)
 	select {
 	case n.askWake <- struct{}{}:
@@ -22,13 +22,41 @@ func (n *node) askLater(stream string) {
 	}
 }
 
+// askSoon has a stream's sessions asked about again before all that is not urgent, also while the answers of the last time are
+// under way. The caller holds the lock.
+func (n *node) askSoon(stream string) {
+	if stream == "" || n.commands == nil {
+		return
+	}
+	w := n.asking[stream]
+	n.asking[stream] = waiting{since: time.Now(), urgent: true}
+	if w.urgent {
+		return
+	}
+	if !w.since.IsZero() {
+		n.order = slices.DeleteFunc(n.order, func(other string) bool { return other == stream })
+	}
+	n.order = slices.Insert(n.order, 0, stream)
+	for _, wake := range [...]chan struct{}{n.askWake, n.hurry} {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // invalidate has a stream's sessions asked about again at once, unless they are being asked about: then it says no. Each time
 // is a question for every viewer, and the answers to the last ones are still under way. The caller holds the lock.
 func (n *node) invalidate(stream string, now time.Time) bool {
-	if n.commands == nil || now.Sub(n.reasked[stream]) < max(n.e.o.RepeatAfter, n.turn(stream)) {
+	return n.invalidateAfter(max(n.e.o.RepeatAfter, n.turn(stream)), stream, now)
+}
+
+// invalidateAfter has a stream's sessions asked about again at once, unless they were so lately. The caller holds the lock.
+func (n *node) invalidateAfter(pause time.Duration, stream string, now time.Time) bool {
+	if n.commands == nil || now.Sub(n.reasked[stream].at) < pause {
 		return false
 	}
-	n.reasked[stream] = now
+	n.reasked[stream] = reask{at: now}
 	n.commands.Add(api.Command{Kind: api.InvalidateStream, Stream: stream})
 	return true
 }
@@ -41,7 +69,7 @@ func (n *node) turn(stream string) time.Duration {
 // settles says whether what was found of a session is settled by the asking about its stream, which was begun after both the
 // change and the last answer. The caller holds the lock.
 func (n *node) settles(f *finding) bool {
-	at := n.reasked[f.session.Stream]
+	at := n.reasked[f.session.Stream].at
 	return !at.Before(f.since) && !at.Before(f.asked.Decided)
 }
 
@@ -63,20 +91,27 @@ func (n *node) ask(ctx context.Context) {
 			}
 			stream := n.order[0]
 			n.order = n.order[1:]
-			since, pause := n.asking[stream], atLeast
+			w, pause, quiet := n.asking[stream], atLeast, n.e.o.RepeatAfter
+			if !w.urgent {
+				quiet = max(quiet, n.turn(stream))
+			}
 			delete(n.asking, stream)
 			switch {
-			case n.reasked[stream].After(since): // it was meanwhile
-			case n.invalidate(stream, time.Now()):
+			case n.reasked[stream].at.After(w.since): // it was meanwhile
+			case n.invalidateAfter(quiet, stream, time.Now()):
 				pause = max(pause, n.turn(stream))
+			case w.urgent:
+				n.asking[stream] = w
+				n.order = slices.Insert(n.order, 0, stream)
 			default: // those who were asked about before are first
-				n.asking[stream] = since
+				n.asking[stream] = w
 				n.order = append(n.order, stream)
 			}
 			n.e.mu.Unlock()
 			select {
 			case <-ctx.Done():
 				return
+			case <-n.hurry:
 			case <-time.After(pause):
 			}
 		}
@@ -147,6 +182,6 @@ func (e *Enforcer) tendStreams(n *node, streams []api.ActiveStream) {
 	}
 	maps.DeleteFunc(n.streamTags, func(stream string, _ []string) bool { return !active[stream] })
 	now := time.Now()
-	maps.DeleteFunc(n.reasked, func(stream string, at time.Time) bool { return !active[stream] && now.Sub(at) > e.o.DenialsKept })
+	maps.DeleteFunc(n.reasked, func(stream string, r reask) bool { return !active[stream] && now.Sub(r.at) > e.o.DenialsKept })
 	n.lifted = true
 }

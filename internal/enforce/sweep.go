@@ -213,6 +213,10 @@ func (e *Enforcer) seen(n *node, s *session, at time.Time) {
 		}
 		return
 	}
+	if s.wants() == unlocked { // it was not denied
+		s.pursue(nil)
+		e.schedule(s)
+	}
 	if !subset(s.Tags, s.tagged) {
 		n.tag(s)
 	}
@@ -238,9 +242,27 @@ func (e *Enforcer) missed(n *node, s *session, at time.Time) {
 		}
 		e.vanished(s)
 	case s.State == policy.SessionOpen && at.Sub(s.missing.time()) >= e.o.VanishedAfter:
+		if s.listed == 0 && e.excuse(n, s, at) {
+			return
+		}
 		e.log.Info("session is over without word of its end", "node", n.name, "session", short(s.ID), "stream", s.Stream)
 		e.vanished(s)
 	}
+}
+
+// excuse has MistServer forget that it may have denied a session that was allowed and never was listed: where the answer did not
+// reach it in time, its trigger's default did, which is remembered as any denial. It says whether that is still to be done; one
+// time is enough. The caller holds the lock.
+func (e *Enforcer) excuse(n *node, s *session, at time.Time) bool {
+	switch {
+	case n.commands == nil:
+		return false
+	case s.errand == nil:
+		s.pursue(&errand{want: unlocked, since: at, anyway: true})
+		e.command(s, at)
+		return true
+	}
+	return s.wants() == unlocked && !s.errand.received && at.Sub(s.missing.time()) < 2*e.o.VanishedAfter
 }
 
 // maxStrangers bounds the live sessions that are remembered although nobody knows them.

@@ -89,6 +89,7 @@ func (r *repeat) done() {
 	case r.made != nil:
 		close(r.made)
 	case len(s.spare) < maxSpare: // nobody else has it
+		r.decision = Decision{} // which holds on to what was presented
 		s.spare = append(s.spare, r)
 	}
 }

@@ -56,7 +56,8 @@ type nowhere struct{}
 
 func (nowhere) Record(policy.Session)     {}
 func (nowhere) Kick(policy.KickedSession) {}
-func (nowhere) Asks(_, _ string)          {}
+func (nowhere) Asks(_, _ string) bool     { return false }
+func (nowhere) Answered(_, _ string)      {}
 
 // benchService answers triggers as the service does: a hundred users' facts in memory, a catalog, metrics, a log, and as
 // many events remembered as there can be.

@@ -93,7 +93,8 @@ func TestATriggerCostsLittleMemory(t *testing.T) {
 
 type unheard struct{}
 
-func (unheard) Asks(string, string)       {}
+func (unheard) Asks(string, string) bool  { return false }
+func (unheard) Answered(string, string)   {}
 func (unheard) Record(policy.Session)     {}
 func (unheard) Kick(policy.KickedSession) {}
 

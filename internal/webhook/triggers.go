@@ -27,8 +27,10 @@ type Sessions interface {
 	// Record tells of a session. The names of its stream and its connector are part of what a viewer sent, which may be
 	// large: whoever keeps them keeps copies.
 	Record(policy.Session)
-	// Asks tells that a session is asked about anew, before it is decided about.
-	Asks(node, session string)
+	// Asks tells that a session is asked about anew, before it is decided about. It says whether somebody waits for this
+	// question's answer, whom Answered tells that there is one: also where nothing is recorded, as of a repeated attempt.
+	Asks(node, session string) (awaited bool)
+	Answered(node, session string)
 	// Kick tells of a session that lost its place to a newer one.
 	Kick(policy.KickedSession)
 }
@@ -206,9 +208,10 @@ func (t *Triggers) decide(ctx context.Context, c *Call) policy.Decision {
 	return d
 }
 
-// event names the event of a call; a call without a UUID has none. The seed is this process's own.
+// event names the event of a call; a call without a UUID has none, nor one with a wrong key: strangers may send any number,
+// and what is remembered of them would push out the real ones. The seed is this process's own.
 func (t *Triggers) event(c *Call) policy.EventID {
-	if c.UUID == "" {
+	if c.UUID == "" || c.Problem == KeyWrong {
 		return policy.EventID{}
 	}
 	var h maphash.Hash

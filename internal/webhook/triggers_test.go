@@ -261,6 +261,29 @@ func TestAPanicDenies(t *testing.T) {
 	assert.Empty(t, w.send("PUSH_REWRITE", "u2", "rtmp://h/app/open\n192.0.2.9\nopen").Body.String())
 	assert.Equal(t, "1", w.counted(`authhook_trigger_problems_total{problem="panic",trigger="USER_NEW"}`))
 	assert.Contains(t, w.log.String(), "panic")
+	assert.Empty(t, w.sessions.asked, "nobody waits for an answer any more")
+}
+
+// Of whichever attempt, an answer is one.
+func TestEveryAnswerIsTold(t *testing.T) {
+	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{})
+	for range 2 {
+		w.send("USER_NEW", "u", userNew("extra", "192.0.2.1", "", "HLS", "http://h/"))
+		assert.Empty(t, w.sessions.asked)
+	}
+	assert.Len(t, w.sessions.recorded(), 1)
+}
+
+// What a stranger calls with a wrong key is no event: nothing is remembered of it.
+func TestACallWithAWrongKeyIsNotRemembered(t *testing.T) {
+	const key = "0123456789abcdef"
+	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{TriggerKey: key})
+	body := userNew("extra", "192.0.2.1", "", "HLS", "http://h/")
+	for range 2 {
+		assert.Equal(t, "false", w.sendTo("/trigger/another", "USER_NEW", "u", body).Body.String())
+	}
+	assert.NotContains(t, w.log.String(), "repeated=true")
+	assert.Equal(t, "true", w.sendTo("/trigger/"+key, "USER_NEW", "u", body).Body.String())
 }
 
 type panicking struct{}

@@ -26,8 +26,8 @@ func answerAllow(allow bool) string {
 // userNew answers whether a viewer's session may begin or go on.
 func (t *Triggers) userNew(ctx context.Context, c *Call) string {
 	c.request = t.watch(c)
-	if c.Problem == 0 && !c.request.Rerun {
-		t.sessions.Asks(c.Name, c.request.Session)
+	if c.Problem == 0 && !c.request.Rerun && t.sessions.Asks(c.Name, c.request.Session) {
+		defer t.sessions.Answered(c.Name, c.request.Session) // whatever becomes of it
 	}
 	return answerAllow(t.decide(ctx, c).Allow)
 }

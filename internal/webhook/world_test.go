@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,8 +58,9 @@ type world struct {
 
 // recorder keeps what the edge says of sessions.
 type recorder struct {
-	mu  sync.Mutex
-	all []policy.Session
+	mu    sync.Mutex
+	all   []policy.Session
+	asked []string // whose questions had no answer yet, in order; an answer takes one away
 }
 
 func (r *recorder) Record(s policy.Session) {
@@ -68,7 +70,21 @@ func (r *recorder) Record(s policy.Session) {
 }
 
 func (*recorder) Kick(policy.KickedSession) {}
-func (*recorder) Asks(_, _ string)          {}
+
+func (r *recorder) Asks(_, session string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = append(r.asked, session)
+	return true
+}
+
+func (r *recorder) Answered(_, session string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.Index(r.asked, session); i >= 0 {
+		r.asked = slices.Delete(r.asked, i, i+1)
+	}
+}
 
 func (r *recorder) recorded() []policy.Session {
 	r.mu.Lock()

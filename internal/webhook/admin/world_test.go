@@ -148,7 +148,8 @@ type nobody struct{}
 
 func (nobody) Record(policy.Session)     {}
 func (nobody) Kick(policy.KickedSession) {}
-func (nobody) Asks(_, _ string)          {}
+func (nobody) Asks(_, _ string) bool     { return false }
+func (nobody) Answered(_, _ string)      {}
 
 // as is a client with a key.
 func (w *world) as(token string) *client.ClientWithResponses {
