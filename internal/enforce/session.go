@@ -76,8 +76,10 @@ func (s *session) pursue(x *errand) {
 	switch errands := &s.node.e.errands; {
 	case s.errand == nil && x != nil:
 		errands.Add(1)
+		s.node.pending++
 	case s.errand != nil && x == nil:
 		errands.Add(-1)
+		s.node.pending--
 	}
 	s.errand = x
 }
