@@ -100,7 +100,7 @@ func reference(t *testing.T) *Program {
 		cancel()
 		assert.NoError(t, <-done)
 	})
-	require.NoError(t, p.until(t.Context(), p.Ready))
+	require.NoError(t, p.until(t.Context(), readyEvery, p.Ready))
 	return p
 }
 

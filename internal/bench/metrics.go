@@ -72,7 +72,7 @@ const (
 func (p *Program) Until(ctx context.Context, what string, are func(Metrics) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := p.until(ctx, func(ctx context.Context) (bool, error) {
+	err := p.until(ctx, metricsEvery, func(ctx context.Context) (bool, error) {
 		m, err := p.Metrics(ctx)
 		if err != nil {
 			return false, nil // it does not listen yet, or was asked too late

@@ -27,8 +27,9 @@ const (
 	// patience is how long is waited for what a program is to become, on a machine that others keep busy; stopTime for its end.
 	patience = 3 * time.Minute
 	stopTime = 10 * time.Second
-	// lookEvery is how often a program is asked whether it is ready.
-	lookEvery = 2 * time.Millisecond
+	// readyEvery is how often a program is asked whether it is ready, metricsEvery for its metrics: to tell them is work, of which
+	// what is measured is to be free.
+	readyEvery, metricsEvery = 2 * time.Millisecond, 20 * time.Millisecond
 )
 
 // Launch says how a program is started.
@@ -48,7 +49,7 @@ func Start(ctx context.Context, l Launch) (*Program, error) {
 	}
 	ready, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := p.until(ready, p.Ready); err != nil {
+	if err := p.until(ready, readyEvery, p.Ready); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s is not ready: %w: %s", l.Name, err, p.lastWords()), p.Stop())
 	}
 	return p, nil
@@ -110,9 +111,9 @@ func (p *Program) Ready(ctx context.Context) (bool, error) {
 	return a.StatusCode == http.StatusOK, a.Body.Close()
 }
 
-// until waits until something is so.
-func (p *Program) until(ctx context.Context, is func(context.Context) (bool, error)) error {
-	again := time.NewTicker(lookEvery)
+// until waits until something is so, and looks every so often.
+func (p *Program) until(ctx context.Context, every time.Duration, is func(context.Context) (bool, error)) error {
+	again := time.NewTicker(every)
 	defer again.Stop()
 	for {
 		if yes, err := is(ctx); yes || err != nil {

@@ -117,7 +117,7 @@ func (b *Bench) start(ctx context.Context, db *Database, node *misttest.Server, 
 	defer func() { err = errors.Join(err, service.Stop()) }()
 	ready, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := service.until(ready, service.Ready); err != nil {
+	if err := service.until(ready, readyEvery, service.Ready); err != nil {
 		return 0, err
 	}
 	known := func(m Metrics) bool { return m[sessionsOpen] >= float64(sessions) }

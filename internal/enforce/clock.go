@@ -123,7 +123,7 @@ func (e *Enforcer) strike(now time.Time) time.Duration {
 		}
 		if !s.Until.IsZero() && !wall.Before(s.Until.Round(0)) {
 			e.reconsider(s, s.Until)
-			s.Until = time.Time{} // the next one comes with the next verdict
+			s.Until, s.written = time.Time{}, 0 // the next one comes with the next verdict
 		}
 		if s.look != 0 && s.look <= at {
 			e.reconsider(s, s.look.time())

@@ -281,6 +281,7 @@ func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 	began := decided.Opened
 	n.late.note(began, decided.Told)
 	s := n.sessions[decided.ID]
+	kept := false // the store has it so already
 	switch {
 	case s == nil:
 		if decided.Rerun && decided.State == policy.SessionOpen {
@@ -305,6 +306,7 @@ func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 			e.writer.Record(endOf(s, decided.Decided))
 		default:
 			decided.Opened, decided.Told = s.Opened, s.Told
+			kept = s.keptAs(&decided)
 		}
 		e.answered(s, &decided)
 		e.replace(s, decided)
@@ -312,7 +314,10 @@ func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 	if s.State == policy.SessionDenied && e.denied > e.o.MostDenials {
 		e.forget(e.denials.first)
 	}
-	e.writer.Record(s.Session)
+	if !kept {
+		s.written = momentOf(decided.Decided)
+		e.writer.Record(s.Session)
+	}
 	if !e.changed.Before(began) { // the decision may rest on facts from before the change
 		e.reconsider(s, e.changed)
 	}
@@ -357,6 +362,7 @@ func (e *Enforcer) recordEnd(n *node, end policy.Session) {
 				end.Ended = over // when it came says nothing of when it was
 			}
 			e.writer.Record(end)
+			s.written = 0 // the store may take it for the end of the life that runs
 		}
 		return
 	}

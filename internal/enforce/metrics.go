@@ -147,12 +147,7 @@ func (e *Enforcer) Nodes() []NodeStatus {
 	for _, n := range e.all {
 		s := NodeStatus{
 			Name: n.name, Held: n.api != nil, Listed: n.looked, Failing: n.failing, Open: n.open, Denied: n.denied,
-			Unguarded: n.unguarded,
-		}
-		for _, x := range n.sessions {
-			if x.errand != nil {
-				s.Pending++
-			}
+			Unguarded: n.unguarded, Pending: n.pending,
 		}
 		if n.commands != nil {
 			s.Waiting = n.commands.Waiting()

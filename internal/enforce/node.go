@@ -24,6 +24,7 @@ type node struct {
 	sessions     map[string]*session
 	byStream     *chains[string]
 	open, denied int
+	pending      int // those of which something is wanted
 
 	instance string   // the server process
 	earlier  []string // those before it
@@ -146,6 +147,9 @@ func (e *Enforcer) call(n *node, name string) {
 	for id, s := range other.sessions {
 		e.unindex(s)
 		s.node = n
+		if s.errand != nil {
+			n.pending++
+		}
 		if n.sessions[id] == nil {
 			n.sessions[id] = s
 			e.index(s)

@@ -1,6 +1,8 @@
 package enforce
 
 import (
+	"reflect"
+	"slices"
 	"time"
 	"unique"
 
@@ -18,6 +20,7 @@ type session struct {
 	missing moment   // since when the node's list lacks it; zero: it does not, or was never looked at
 	tagged  []string // the tags that MistServer was told of
 	placed  moment   // until when its place under its plan's limit is known to be held
+	written moment   // when it was last given to the writer as it is; zero: it is to be written with the next decision
 	number  uint64   // of the last reconsideration that counts: what was begun before is out of date
 	queued  bool     // it waits to be decided about again
 	// placeDue says that whether it has its place is in question too.
@@ -74,8 +77,10 @@ func (s *session) pursue(x *errand) {
 	switch errands := &s.node.e.errands; {
 	case s.errand == nil && x != nil:
 		errands.Add(1)
+		s.node.pending++
 	case s.errand != nil && x == nil:
 		errands.Add(-1)
+		s.node.pending--
 	}
 	s.errand = x
 }
@@ -128,6 +133,20 @@ func (s *session) lastSeen() time.Time {
 		return s.listed.time()
 	}
 	return s.Decided
+}
+
+// rewriteAfter is how old the stored moment of a running session's last decision may become before one that changes nothing
+// else is written too: after a start it stands for when the session was last seen.
+const rewriteAfter = time.Minute
+
+// keptAs says whether all that the store keeps of a running session is what is to be kept of a new decision about it, but for
+// when that was made.
+func (s *session) keptAs(decided *policy.Session) bool {
+	return s.written != 0 && momentOf(decided.Decided) < s.written.add(rewriteAfter) &&
+		s.Node == decided.Node && s.Instance == decided.Instance && s.State == decided.State && s.Stream == decided.Stream &&
+		s.Address == decided.Address && s.Connector == decided.Connector && s.User == decided.User && s.Credential == decided.Credential &&
+		(s.JWT == decided.JWT || reflect.DeepEqual(s.JWT, decided.JWT)) && s.Reason == decided.Reason && s.Plan == decided.Plan &&
+		slices.Equal(s.Tags, decided.Tags) && s.Opened.Equal(decided.Opened) && s.Until.Equal(decided.Until) && s.Metered == decided.Metered
 }
 
 // who is the user that a session's facts hang on; empty when nobody is known.

@@ -109,3 +109,35 @@ func TestWhenQuestionsComeLate(t *testing.T) {
 		}
 	}
 }
+
+// Those of which something is wanted are counted, also where a MistServer's name comes to be known late, and one is known under
+// both of its names.
+func TestPendingAreCounted(t *testing.T) {
+	t.Parallel()
+	e := NewEnforcer(blank{}, Options{Nodes: []Node{{Name: "edge-1", API: nowhere(t)}}})
+	var of []*session
+	e.mu.Lock()
+	n, other := e.nodes["edge-1"], e.addNode("edge-2", nil)
+	for _, at := range []*node{n, other} {
+		for _, id := range []string{"both", at.name} {
+			s := e.insert(at, policy.Session{Node: at.name, ID: id, State: policy.SessionOpen})
+			s.pursue(&errand{want: bounced})
+			s.pursue(&errand{want: revoked})
+			of = append(of, s)
+		}
+	}
+	e.call(n, "edge-2")
+	e.mu.Unlock()
+	count := func(want int) {
+		t.Helper()
+		if list := e.Nodes(); len(list) != 1 || list[0].Pending != want {
+			t.Errorf("not %d: %+v", want, list)
+		}
+	}
+	count(3)
+	e.mu.Lock()
+	of[0].pursue(nil)
+	e.forget(of[3])
+	e.mu.Unlock()
+	count(1)
+}
