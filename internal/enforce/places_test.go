@@ -161,6 +161,21 @@ func TestAnOutageCostsNobodyThePlace(t *testing.T) {
 	assert.NotEqual(t, misttest.Watching, second.State())
 }
 
+// A renewal that failed is tried again soon, and not only when it is time for the next.
+func TestARenewalThatFailedIsTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	before := w.open(m)
+	w.onlyPlace(m, policy.OnLimitReject)
+	before.written()
+	before.stop()
+	w.away.Store(true)
+	h := w.houseOver(m, outages{w.db, &w.away}, policy.Options{}, func(o *enforce.Options) { o.LeaseFor, o.RenewEvery = 3*time.Hour, time.Hour })
+	h.run()
+	eventually(t, "it is tried again", func() bool { return h.counted("authhook_places_not_renewed_total", "") >= 2 })
+}
+
 // A place that has expired, and that another has by now, is not believed to be held.
 func TestAPlaceThatAnotherHasIsNotHeld(t *testing.T) {
 	t.Parallel()
