@@ -51,7 +51,7 @@ func TestAnUnlockIsNotRepeatedWhileTheViewerIsAnswered(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	slow := slowPlaces{w.db, make(chan struct{}, 1), make(chan struct{})}
-	h := w.houseOver(m, slow, policy.Options{}, unswept, func(o *enforce.Options) { o.RepeatAfter = 50 * time.Millisecond })
+	h := w.houseOver(m, slow, policy.Options{}, unswept, func(o *enforce.Options) { o.RepeatAfter = time.Second })
 	h.run()
 	h.guard(m)
 	silent(m, "USER_END")
@@ -60,7 +60,7 @@ func TestAnUnlockIsNotRepeatedWhileTheViewerIsAnswered(t *testing.T) {
 	await(t, p, misttest.Denied)
 	w.entitle("alice", "gold", time.Time{})
 	<-slow.asked
-	past(t, time.Now().Add(10*h.options.RepeatAfter))
+	past(t, time.Now().Add(3*h.options.RepeatAfter))
 	close(slow.give)
 	await(t, p, misttest.Watching)
 	eventually(t, "it is confirmed", func() bool { return h.confirmed("unlock") == 1 })
