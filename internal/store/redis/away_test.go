@@ -101,7 +101,7 @@ func TestRedisIsFull(t *testing.T) {
 	client := opened(t, newBox(t).url())
 	r, db := atWork(t, client, patience)
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err())
-	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1mb").Err())
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1kb").Err())
 	r.user("anna")
 	require.Equal(t, answers{"hit": 1}, r.answers(), "it can still be read")
 	for range 2 * failuresToOpen {

@@ -333,7 +333,7 @@ func TestPreviewsWhileRedisIsAway(t *testing.T) {
 		"full": {patience, func(t *testing.T, _ *box, client goredis.UniversalClient) {
 			require.NoError(t, client.FlushAll(t.Context()).Err())
 			require.NoError(t, client.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err())
-			require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1mb").Err())
+			require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1kb").Err())
 		}, func(t *testing.T, _ *box, client goredis.UniversalClient) {
 			require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
 		}, "miss"},
