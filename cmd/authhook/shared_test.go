@@ -71,8 +71,9 @@ func TestServicesGiveOutPlacesOverRedis(t *testing.T) {
 	args := []string{"--database-url", storetest.PostgresSchema(t), "--redis-url", testRedis(t), "--admin-token", adminToken,
 		"--catalog", write(t, "catalog.yaml", fleetCatalog)}
 	services := []*served{serveForTest(t, args...), serveForTest(t, args...)}
-	key := services[0].member(t, "anna")
-	_, err := services[0].api(t, adminToken).AddEntitlementWithResponse(t.Context(), "anna", client.EntitlementRequest{Plan: "first"})
+	const user = "of these places alone" // others may test with the same Redis
+	key := services[0].member(t, user)
+	_, err := services[0].api(t, adminToken).AddEntitlementWithResponse(t.Context(), user, client.EntitlementRequest{Plan: "first"})
 	require.NoError(t, err)
 	for _, s := range services { // Redis is asked once a probe has found it
 		tries := 0

@@ -22,7 +22,7 @@ func TestMetrics(t *testing.T) {
 		is[family.GetName()] = len(family.GetMetric())
 	}
 	require.Equal(t, map[string]int{"authhook_redis_facts_total": len(verdictNames),
-		"authhook_redis_previews_total": len(verdictNames), "authhook_redis_writes_total": 5,
+		"authhook_redis_previews_total": len(verdictNames), "authhook_redis_writes_total": 5, "authhook_redis_places_total": 5,
 		"authhook_redis_errors_total": len(causes), "authhook_redis_open": 1}, is)
 	require.EqualValues(t, 1, count(m.open), "until a probe got through")
 	f.server.breaker.Probed(false)
