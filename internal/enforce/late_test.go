@@ -51,7 +51,7 @@ func letBe(t *testing.T, m *misttest.Server, p *misttest.Player, why string) {
 	}
 	require.False(t, in.IsZero(), why)
 	for _, c := range m.Commands() {
-		if c.Target == p.SessionID() {
+		if c.Kind == "stop_sessid" && c.Target == p.SessionID() {
 			assert.Less(t, c.At.Sub(in), underWay, "%s: %s", why, c.Kind)
 		}
 	}
