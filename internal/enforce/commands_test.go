@@ -94,6 +94,23 @@ func TestUnlockingGivesUpWhenThePlayerHasGone(t *testing.T) {
 	assert.Positive(t, told(m, "stop_sessid")[p.SessionID()])
 }
 
+// What never arrived is no attempt: once MistServer can be reached a denial is unlocked as often as any.
+func TestUnlocksThatNeverArrivedDoNotCount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.mist("edge-1")
+	h := w.open(m, datagramsOnly(t, m), func(o *enforce.Options) { o.SweepEvery, o.RepeatAfter = time.Hour, 20*time.Millisecond })
+	silent(m, "USER_END")
+	p := m.Connect(misttest.Viewer{Stream: "live+fight", Token: w.user("alice"), Address: host(1)})
+	await(t, p, misttest.Denied)
+	m.SetLoss(1, 1)
+	w.entitle("alice", "gold", time.Time{})
+	eventually(t, "it is given up", func() bool { return h.counted(giveUp, "stop_sessid") >= 1 })
+	m.SetLoss(0, 0)
+	eventually(t, "it is let go", func() bool { return h.status("edge-1").Denied == 0 })
+	assert.Greater(t, told(m, "stop_sessid")[p.SessionID()], 1)
+}
+
 // A session that was denied before a restart of authhook is known again, with no word from MistServer.
 func TestDenialsAreKnownAgainAfterARestart(t *testing.T) {
 	t.Parallel()

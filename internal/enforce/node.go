@@ -270,8 +270,8 @@ func (n *node) received(c api.Command, at time.Time) {
 	defer n.e.mu.Unlock()
 	switch c.Kind {
 	case api.StopSession:
-		if s := n.sessions[c.Session]; s != nil && s.errand != nil {
-			s.errand.received = true
+		if s := n.sessions[c.Session]; s != nil && s.errand != nil && !s.errand.received {
+			s.errand.received, s.errand.tries = true, 1 // those before this one reached nobody
 		}
 	case api.InvalidateStream:
 		if r, ok := n.reasked[c.Stream]; ok {
