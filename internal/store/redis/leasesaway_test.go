@@ -102,10 +102,11 @@ func (c *crowd) turn(at *placesOver, user string) {
 	}
 }
 
-// stand are the sessions of a user that were not pushed out.
+// stand are the sessions of a user that were never told to go. One that was may have a place all the same: where its own ask
+// was still under way, and had to be put again, it got another. It would find that out when it is decided about again.
 func (c *crowd) stand(user string) (sessions []string) {
 	for session, n := range c.turns[user] {
-		assert.Contains(c.t, []int{0, 1}, n, "%s was pushed out once at most", session)
+		assert.LessOrEqual(c.t, n, 1)
 		if n == 1 {
 			sessions = append(sessions, session)
 		}
@@ -178,7 +179,7 @@ func (c *crowd) settled(users int) {
 		stand := c.stand("newest " + user)
 		n, err := c.replicas[0].CountLeases(c.t.Context(), "newest "+user, "gold", "", "", time.Now())
 		require.NoError(c.t, err)
-		require.Len(c.t, stand, n, "every other one was told to go")
+		require.LessOrEqual(c.t, len(stand), n, "every other one was told to go")
 		require.LessOrEqual(c.t, n, c.limit)
 	}
 }

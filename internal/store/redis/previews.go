@@ -24,6 +24,9 @@ import (
 // Whatever is refused is asked of the database, where two that begin at once meet, and written anew. Redis never begins a
 // preview.
 //
+// What begins while Redis cannot be written to, or by a process that does not know where the feed stands, is not written, so an
+// earlier value may stay. It counts again where a catalog makes the time longer than it was then. That too can only shorten.
+//
 // A database that was restored may lack the row. Then the value is of a preview that did begin, so it ends before the one
 // that the database would begin now: it can only shorten. What the marks do not tell apart are a database and its copy, as
 // long as neither has an entry in its feed that the other has not: give the copy a Redis database of its own.
