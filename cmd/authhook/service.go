@@ -138,6 +138,7 @@ func serve(ctx context.Context, cfg *serviceSettings, out io.Writer, log *slog.L
 	}), log)
 	log.Info("listening", "address", listener.Addr().String(), "billing", names(cfg.providers.served))
 	group, ctx := errgroup.WithContext(ctx)
+	webhook.RaiseStacks(ctx.Done())
 	group.Go(func() error { return serveHTTP(ctx, server, listener) })
 	if socket != nil {
 		group.Go(func() error { return triggers.ServeSocket(ctx, socket) })
@@ -404,16 +405,34 @@ func (s *service) readiness(ctx context.Context) map[string]string {
 	return missing
 }
 
-func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
-	// A connection that has sent nothing yet, such as browsers keep ready, would hold up the shutdown.
-	var silent sync.Map
-	server.ConnState = func(c net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			silent.Store(c, nil)
-		} else {
-			silent.Delete(c)
-		}
+// silentConnections are those that have sent nothing yet, such as browsers keep ready: they would hold up the shutdown.
+type silentConnections struct {
+	mu   sync.Mutex // three times for each connection: a sync.Map would cost more
+	open map[net.Conn]struct{}
+}
+
+// note is an [http.Server.ConnState].
+func (s *silentConnections) note(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateNew {
+		s.open[c] = struct{}{}
+	} else {
+		delete(s.open, c)
 	}
+}
+
+func (s *silentConnections) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		_ = c.Close()
+	}
+}
+
+func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
+	silent := silentConnections{open: map[net.Conn]struct{}{}}
+	server.ConnState = silent.note
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	select {
@@ -421,7 +440,7 @@ func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) 
 		return err
 	case <-ctx.Done():
 	}
-	silent.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
+	silent.close()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	err := server.Shutdown(last)

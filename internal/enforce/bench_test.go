@@ -60,7 +60,7 @@ func crowd(sessions, users int) (*Enforcer, *api.SessionList) {
 		stream := "live+" + strconv.Itoa(i/1000)
 		id := mist.SessionID(mist.DefaultSessionMode, stream, a, strconv.Itoa(i), "HLS")
 		user := "user-" + strconv.Itoa(i%users)
-		e.Record(policy.Session{
+		e.Record(&policy.Session{
 			Node: "mist", ID: id, Instance: "one", State: policy.SessionOpen, Stream: stream, Address: a, Connector: "HLS", User: user,
 			JWT: &policy.Credential{Kind: policy.CredentialJWT, User: user}, Reason: policy.Entitled, Plan: "gold", Tags: catalog.Plans[0].Tags,
 			Opened: now, Decided: now,
@@ -110,7 +110,7 @@ func BenchmarkRecord(b *testing.B) {
 	for b.Loop() {
 		s := all[i%len(all)]
 		s.Rerun = true
-		e.Record(s)
+		e.Record(&s)
 		if i++; i%1000 == 0 {
 			e.writer.pending = e.writer.pending[:0]
 		}

@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -262,28 +263,48 @@ func (e *Enforcer) recall(ctx context.Context, n *node) {
 	}
 }
 
-// Record takes what became of a session, as a trigger told it: decided about, or ended. It does not wait.
-func (e *Enforcer) Record(s policy.Session) {
+// Record takes what became of a session, as a trigger told it: decided about, or ended. It does not wait, and keeps copies of
+// the texts that it needs.
+func (e *Enforcer) Record(s *policy.Session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	intern(&s)
 	n := e.nodeOf(s.Node)
-	e.noticeInstance(n, s.Instance)
+	if s.Instance != n.instance {
+		e.noticeInstance(n, intern1(s.Instance))
+	}
 	if s.State == policy.SessionEnded {
-		e.recordEnd(n, s)
+		e.recordEnd(n, *s)
 		return
 	}
-	e.recordDecision(n, s)
+	if known := n.sessions[s.ID]; known == nil || !e.recordSame(n, known, s) {
+		e.recordDecision(n, *s)
+	}
+}
+
+// recordSame remembers a decision about a session that runs, where it is the one that stands: most are. It says whether it is.
+// The caller holds the lock.
+func (e *Enforcer) recordSame(n *node, s *session, decided *policy.Session) bool {
+	if !decided.Rerun || decided.State != policy.SessionOpen || s.errand != nil || !e.changed.Before(decided.Opened) || !s.keptAs(decided) {
+		return false
+	}
+	n.late.note(decided.Opened, decided.Told)
+	s.Decided, s.PreviewFrom, s.Rerun = decided.Decided, decided.PreviewFrom, true
+	e.number++
+	s.number = e.number
+	n.wakeToTag(s)
+	return true
 }
 
 // recordDecision remembers a decision. The caller holds the lock.
 func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
+	intern(&decided)
 	began := decided.Opened
 	n.late.note(began, decided.Told)
 	s := n.sessions[decided.ID]
 	kept := false // the store has it so already
 	switch {
 	case s == nil:
+		decided.ID = strings.Clone(decided.ID)
 		if decided.Rerun && decided.State == policy.SessionOpen {
 			decided.Opened = time.Time{} // it ran before anybody here knew
 		}
@@ -305,9 +326,10 @@ func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
 		case decided.State == policy.SessionDenied: // it is cut within a second, and remembered as denied
 			e.writer.Record(endOf(s, decided.Decided))
 		default:
-			decided.Opened, decided.Told = s.Opened, s.Told
 			kept = s.keptAs(&decided)
+			decided.Opened, decided.Told = s.Opened, s.Told
 		}
+		decided.ID = s.ID
 		e.answered(s, &decided)
 		e.replace(s, decided)
 	}
@@ -347,8 +369,9 @@ func (e *Enforcer) answered(s *session, decided *policy.Session) {
 
 // recordEnd remembers that a session is over. The caller holds the lock.
 func (e *Enforcer) recordEnd(n *node, end policy.Session) {
+	intern(&end)
 	s := n.sessions[end.ID]
-	if s == nil {
+	if end.ID = strings.Clone(end.ID); s == nil {
 		e.writer.Record(end)
 		return
 	}

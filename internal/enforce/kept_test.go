@@ -49,12 +49,12 @@ func TestWhatIsKeptAlreadyIsNotWrittenAgain(t *testing.T) {
 			e := NewEnforcer(blank{}, Options{})
 			first := running(now)
 			first.Rerun = false
-			e.Record(first)
+			e.Record(&first)
 			e.writer.pending = nil
 			s := running(now)
 			s.Decided = soon
 			c.again(&s)
-			e.Record(s)
+			e.Record(&s)
 			if n := len(e.writer.pending); n != c.writes {
 				t.Errorf("%d are written, not %d", n, c.writes)
 			}
@@ -63,7 +63,7 @@ func TestWhatIsKeptAlreadyIsNotWrittenAgain(t *testing.T) {
 			}
 			again := s
 			again.Rerun, again.Decided, e.writer.pending = true, s.Decided.Add(time.Second), nil
-			e.Record(again)
+			e.Record(&again)
 			if n := len(e.writer.pending); n != 0 && s.State == policy.SessionOpen {
 				t.Errorf("%d are written though nothing is new since", n)
 			}
@@ -88,14 +88,15 @@ func TestWhatTheStoreMayNotHaveIsWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := NewEnforcer(blank{}, Options{})
-			e.Record(running(now))
+			first := running(now)
+			e.Record(&first)
 			e.writer.pending = nil
 			s := e.nodes["edge-1"].sessions["1"]
 			s.Opened = now
 			change(e, s)
 			again := running(now)
 			again.Decided = now.Add(time.Second)
-			e.Record(again)
+			e.Record(&again)
 			if n := len(e.writer.pending); n != 1 {
 				t.Errorf("%d are written", n)
 			}

@@ -139,14 +139,14 @@ func (s *session) lastSeen() time.Time {
 // else is written too: after a start it stands for when the session was last seen.
 const rewriteAfter = time.Minute
 
-// keptAs says whether all that the store keeps of a running session is what is to be kept of a new decision about it, but for
-// when that was made.
+// keptAs says whether all that the store keeps of a running session is what is to be kept of a new decision about it, which does
+// not open it, but for when that was made.
 func (s *session) keptAs(decided *policy.Session) bool {
 	return s.written != 0 && momentOf(decided.Decided) < s.written.add(rewriteAfter) &&
 		s.Node == decided.Node && s.Instance == decided.Instance && s.State == decided.State && s.Stream == decided.Stream &&
 		s.Address == decided.Address && s.Connector == decided.Connector && s.User == decided.User && s.Credential == decided.Credential &&
 		(s.JWT == decided.JWT || reflect.DeepEqual(s.JWT, decided.JWT)) && s.Reason == decided.Reason && s.Plan == decided.Plan &&
-		slices.Equal(s.Tags, decided.Tags) && s.Opened.Equal(decided.Opened) && s.Until.Equal(decided.Until) && s.Metered == decided.Metered
+		slices.Equal(s.Tags, decided.Tags) && s.Until.Equal(decided.Until) && s.Metered == decided.Metered
 }
 
 // who is the user that a session's facts hang on; empty when nobody is known.

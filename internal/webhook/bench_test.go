@@ -54,7 +54,7 @@ func (h heldFacts) FactsByUser(_ context.Context, user string) (*policy.UserFact
 
 type nowhere struct{}
 
-func (nowhere) Record(policy.Session)     {}
+func (nowhere) Record(*policy.Session)    {}
 func (nowhere) Kick(policy.KickedSession) {}
 func (nowhere) Asks(_, _ string) bool     { return false }
 func (nowhere) Answered(_, _ string)      {}

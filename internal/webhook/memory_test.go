@@ -95,7 +95,7 @@ type unheard struct{}
 
 func (unheard) Asks(string, string) bool  { return false }
 func (unheard) Answered(string, string)   {}
-func (unheard) Record(policy.Session)     {}
+func (unheard) Record(*policy.Session)    {}
 func (unheard) Kick(policy.KickedSession) {}
 
 // lastAnswer keeps an answer, as cheaply as a server would.

@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"authhook/internal/logline"
@@ -24,9 +23,9 @@ type Decider interface {
 
 // Sessions is told what becomes of sessions. It does not make its caller wait.
 type Sessions interface {
-	// Record tells of a session. The names of its stream and its connector are part of what a viewer sent, which may be
-	// large: whoever keeps them keeps copies.
-	Record(policy.Session)
+	// Record tells of a session. Its texts are part of what a viewer sent, which may be large: whoever keeps them keeps
+	// copies. The session is its caller's.
+	Record(*policy.Session)
 	// Asks tells that a session is asked about anew, before it is decided about. It says whether somebody waits for this
 	// question's answer, whom Answered tells that there is one: also where nothing is recorded, as of a repeated attempt.
 	Asks(node, session string) (awaited bool)
@@ -50,6 +49,7 @@ type Call struct {
 
 	fault   error          // why the payload cannot be read
 	request policy.Request // what it asks
+	session policy.Session // what became of it
 }
 
 // unreadable notes that a payload is not of its type's form.
@@ -229,8 +229,9 @@ func (t *Triggers) record(c *Call, r *policy.Request, d *policy.Decision, repeat
 	if r.Action != policy.Watch || repeated || r.Invalid {
 		return
 	}
-	s := policy.Session{
-		Node: r.Node, ID: strings.Clone(r.Session), Instance: r.Instance, State: policy.SessionDenied,
+	s := &c.session
+	*s = policy.Session{
+		Node: r.Node, ID: r.Session, Instance: r.Instance, State: policy.SessionDenied,
 		Stream: shown(r.Stream), Address: r.Address, Connector: r.Connector, User: d.User, Credential: r.Presented.Key, JWT: d.Claims,
 		Reason: d.Reason, Plan: d.Plan, Tags: d.Tags, Opened: at, Decided: at.Add(took), Until: d.Until,
 		PreviewFrom: d.PreviewFrom, Rerun: r.Rerun, Told: c.told(at), Metered: d.Metered,

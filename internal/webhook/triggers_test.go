@@ -373,9 +373,14 @@ func TestAttemptsOfOneEventAreAnsweredAlike(t *testing.T) {
 	assert.Len(t, w.sessions.recorded(), 3, "an end that is told twice is one end")
 }
 
-// A body that does not come is waited for no longer than MistServer would wait for the answer.
+// A body that does not come is waited for no longer than MistServer would wait for the answer. One of the API may take longer.
 func TestSlowBodyIsDenied(t *testing.T) {
-	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{})
+	bodies := make(chan string, 1)
+	w := newWorld(t, webhook.TriggerOptions{}, webhook.HandlerOptions{API: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		bodies <- string(body)
+	})})
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	server := webhook.NewServer(w.handler, w.logger())
@@ -384,17 +389,27 @@ func TestSlowBodyIsDenied(t *testing.T) {
 	defer serving.Wait()
 	defer func() { _ = server.Close() }()
 
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
-	require.NoError(t, err)
+	send := func(text string) net.Conn {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, text)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+		return conn
+	}
+	slow := send("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+	defer func() { _ = slow.Close() }()
+	conn := send("POST /trigger HTTP/1.1\r\nHost: x\r\nX-Trigger: USER_NEW\r\nContent-Length: 100\r\n\r\nextra\n")
 	defer func() { _ = conn.Close() }()
-	_, err = io.WriteString(conn, "POST /trigger HTTP/1.1\r\nHost: x\r\nX-Trigger: USER_NEW\r\nContent-Length: 100\r\n\r\nextra\n")
-	require.NoError(t, err)
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
 	answer, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	assert.Contains(t, string(answer), "200 OK")
 	assert.True(t, strings.HasSuffix(string(answer), "false"), string(answer))
 	assert.Equal(t, "1", w.counted(`authhook_trigger_problems_total{problem="body_slow",trigger="USER_NEW"}`))
+
+	_, err = io.WriteString(slow, "}")
+	require.NoError(t, err)
+	assert.Equal(t, "{}", <-bodies)
 }
 
 func TestHealth(t *testing.T) {

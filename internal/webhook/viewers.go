@@ -133,11 +133,12 @@ func (t *Triggers) userEnd(c *Call) string {
 		return yes
 	}
 	now := t.now()
-	t.sessions.Record(policy.Session{
-		Node: c.Name, ID: strings.Clone(u.SessionID), Instance: c.Instance, State: policy.SessionEnded, Ended: now,
+	c.session = policy.Session{
+		Node: c.Name, ID: u.SessionID, Instance: c.Instance, State: policy.SessionEnded, Ended: now,
 		Duration: time.Duration(u.Seconds) * time.Second, BytesUp: u.BytesUp, BytesDown: u.BytesDown,
 		Connectors: cloned(u.Connectors), Tags: tagsAtEnd(u.Tags), Told: c.told(now), NeverRan: u.Denied(),
-	})
+	}
+	t.sessions.Record(&c.session)
 	t.metrics.session(c.Name, policy.SessionEnded)
 	return yes
 }

@@ -63,10 +63,10 @@ type recorder struct {
 	asked []string // whose questions had no answer yet, in order; an answer takes one away
 }
 
-func (r *recorder) Record(s policy.Session) {
+func (r *recorder) Record(s *policy.Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all = append(r.all, s)
+	r.all = append(r.all, *s)
 }
 
 func (*recorder) Kick(policy.KickedSession) {}

@@ -146,7 +146,7 @@ func newWorld(t *testing.T, db testStore, change ...func(*world)) *world {
 
 type nobody struct{}
 
-func (nobody) Record(policy.Session)     {}
+func (nobody) Record(*policy.Session)    {}
 func (nobody) Kick(policy.KickedSession) {}
 func (nobody) Asks(_, _ string) bool     { return false }
 func (nobody) Answered(_, _ string)      {}
