@@ -111,3 +111,42 @@ func earlierEnd(s *session) policy.Session {
 		Node: s.Node, ID: s.ID, State: policy.SessionEnded, Told: s.Told.Add(-time.Second), Ended: s.Opened.Add(-time.Second), Duration: time.Minute,
 	}
 }
+
+// A decision that changes nothing still says that its session may go on, and may itself rest on what has changed since.
+func TestADecisionThatChangesNothingCounts(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, c := range map[string]struct {
+		before func(*Enforcer, *session)
+		is     func(*session) bool
+	}{
+		"it was to be ended": {
+			func(_ *Enforcer, s *session) { s.pursue(&errand{want: revoked, since: now}) },
+			func(s *session) bool { return s.errand == nil && !s.queued },
+		},
+		"facts changed while it was decided": {
+			func(e *Enforcer, _ *session) { e.changed = now.Add(2 * time.Second) },
+			func(s *session) bool { return s.queued },
+		},
+		"nothing happened": {func(*Enforcer, *session) {}, func(s *session) bool { return !s.queued }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := NewEnforcer(blank{}, Options{})
+			first := running(now)
+			e.Record(&first)
+			s := e.nodes["edge-1"].sessions["1"]
+			number := s.number
+			c.before(e, s)
+			again := running(now.Add(time.Second))
+			again.Until = first.Until
+			e.Record(&again)
+			if !c.is(s) {
+				t.Errorf("wants %s, queued %t", s.wants(), s.queued)
+			}
+			if s.number <= number {
+				t.Error("what was found before it would still count")
+			}
+		})
+	}
+}
