@@ -36,6 +36,12 @@ type flight struct {
 func (c *Cache) load(ctx context.Context, q question) (*policy.Credential, *policy.UserFacts, error) {
 	c.mu.Lock()
 	asked := c.number
+	if c.flights[q] == nil { // what was being read when it was not found may be there by now
+		if v := c.find(q); c.now() < v.freshUntil {
+			c.mu.Unlock()
+			return v.credential.facts(), v.user.facts(), nil
+		}
+	}
 	f := c.join(ctx, q)
 	c.mu.Unlock()
 	for {

@@ -48,6 +48,37 @@ func TestALoadOutlivesItsFirstAsker(t *testing.T) {
 	})
 }
 
+// interrupted is the context of an asker who is held up between not finding facts and asking for them.
+type interrupted struct {
+	context.Context
+	by func()
+}
+
+func (i interrupted) Err() error {
+	i.by()
+	return i.Context.Err()
+}
+
+// Who did not find facts that were being read, and asks once they are there, has them: nothing is read again.
+func TestALoadThatHasJustEndedIsNotRepeated(t *testing.T) {
+	inBubble(t, cache.Options{}, func(t *testing.T, s *source, c *cache.Cache) {
+		late := interrupted{t.Context(), func() {
+			_, _, err := c.FactsByCredential(t.Context(), hashOf(1))
+			require.NoError(t, err)
+		}}
+		credential, user, err := c.FactsByCredential(late, hashOf(1))
+		require.NoError(t, err)
+		require.Equal(t, userOf(1), credential.User)
+		require.Equal(t, userOf(1), user.User)
+		require.Equal(t, "1 by credential, 0 by user", s.loads())
+
+		c.ChangedUser(userOf(1))
+		_, _, err = c.FactsByCredential(late, hashOf(1))
+		require.NoError(t, err)
+		require.Equal(t, "0 by credential, 1 by user", s.loads())
+	})
+}
+
 func TestALoadHasItsOwnDeadline(t *testing.T) {
 	inBubble(t, cache.Options{LoadTimeout: 3 * time.Second}, func(t *testing.T, s *source, c *cache.Cache) {
 		s.before = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }

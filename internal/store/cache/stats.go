@@ -5,7 +5,7 @@ import "sync/atomic"
 // Stats are counts since the cache was made, and what it holds now.
 type Stats struct {
 	// Hits were answered from fresh facts in memory; Stale ones from older facts, because the source was unavailable;
-	// Misses waited for a load. A miss that fails and is answered from older facts counts as both.
+	// Misses waited for a load, or came as one ended. A miss that fails and is answered from older facts counts as both.
 	Hits, Stale, Misses uint64
 	// Loads are the reads of the source; LoadErrors those that failed, Outdated those that a change overtook.
 	Loads, LoadErrors, Outdated uint64
