@@ -90,13 +90,7 @@ func TestAnUnlockIsNotRepeatedWhileQuestionsComeLate(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m, unswept, func(o *enforce.Options) { o.RepeatAfter = late * 2 / 3 })
-	var delayed atomic.Bool
-	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
-		if delayed.Load() {
-			<-time.After(late)
-		}
-		on.ServeHTTP(w, r)
-	})
+	delayed := h.delayed(m, late)
 	silent(m, "USER_END")
 	silent(m, "PLAY_REWRITE")
 	p := watch(m, "live+fight", w.user("alice"), 1)
@@ -125,13 +119,7 @@ func TestAnUnlockIsRepeatedOnceQuestionsComeInTime(t *testing.T) {
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m, unswept, datagramsOnly(t, m), func(o *enforce.Options) { o.RepeatAfter = 500 * time.Millisecond })
-	var delayed atomic.Bool
-	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
-		if delayed.Load() {
-			<-time.After(time.Second)
-		}
-		on.ServeHTTP(w, r)
-	})
+	delayed := h.delayed(m, time.Second)
 	silent(m, "PLAY_REWRITE")
 	p := watch(m, "live+fight", w.user("alice"), 1)
 	await(t, p, misttest.Denied)
@@ -192,13 +180,7 @@ func TestAnUnlockThatDidNotArriveIsRepeatedWhileQuestionsComeLate(t *testing.T) 
 	w := newWorld(t)
 	m := w.mist("edge-1")
 	h := w.open(m, unswept, datagramsOnly(t, m), func(o *enforce.Options) { o.RepeatAfter = 2 * time.Second })
-	var delayed atomic.Bool
-	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
-		if delayed.Load() {
-			<-time.After(time.Second)
-		}
-		on.ServeHTTP(w, r)
-	})
+	delayed := h.delayed(m, time.Second)
 	silent(m, "PLAY_REWRITE")
 	p := watch(m, "live+fight", w.user("alice"), 1)
 	await(t, p, misttest.Denied)
@@ -218,4 +200,17 @@ func TestAnUnlockThatDidNotArriveIsRepeatedWhileQuestionsComeLate(t *testing.T) 
 	eventually(t, "it is told until it is given up", func() bool { come(); return h.counted(giveUp, "stop_sessid") >= 1 })
 	m.SetLoss(0, 0)
 	eventually(t, "it is told again", func() bool { come(); return p.State() == misttest.Watching })
+}
+
+// delayed has a MistServer's questions come later, while it says so.
+func (h *house) delayed(m *misttest.Server, by time.Duration) *atomic.Bool {
+	h.w.t.Helper()
+	delayed := new(atomic.Bool)
+	h.through(m, func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+		if delayed.Load() {
+			<-time.After(by)
+		}
+		on.ServeHTTP(w, r)
+	})
+	return delayed
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,9 +19,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/require"
 
+	"authhook/internal/bench"
 	"authhook/internal/credential"
 	"authhook/internal/logline"
 	"authhook/internal/mist"
@@ -118,16 +117,6 @@ var benchKeys = func() (keys [100]string) {
 	return keys
 }()
 
-// bareChi is the reference: a chi handler that reads the body and answers true.
-func bareChi() http.Handler {
-	r := chi.NewRouter()
-	r.Post("/trigger", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.ReadAll(r.Body)
-		_, _ = io.WriteString(w, "true")
-	})
-	return r
-}
-
 // BenchmarkTrigger is POST /trigger with facts in memory, beside a bare chi handler in the same run, kept alive and with
 // a connection for each request, as MistServer comes. Budget: 0.9 of the bare handler's requests per second.
 func BenchmarkTrigger(b *testing.B) {
@@ -138,7 +127,7 @@ func BenchmarkTrigger(b *testing.B) {
 		}
 		b.Run(mode, func(b *testing.B) {
 			takeTurns(b, []contender{
-				{"chi", func(b *testing.B) turn { return overTCP(b, bareChi(), alive) }},
+				{"chi", func(b *testing.B) turn { return overTCP(b, bench.BareChi(), alive) }},
 				{"authhook", func(b *testing.B) turn {
 					s, end := newBenchService(b)
 					t := overTCP(b, s.handler, alive)
@@ -153,7 +142,7 @@ func BenchmarkTrigger(b *testing.B) {
 // over TCP, a connection each, in the same run. Budget: 1.3 times its requests per second.
 func BenchmarkSocket(b *testing.B) {
 	takeTurns(b, []contender{
-		{"chi", func(b *testing.B) turn { return overTCP(b, bareChi(), false) }},
+		{"chi", func(b *testing.B) turn { return overTCP(b, bench.BareChi(), false) }},
 		{"socket", func(b *testing.B) turn {
 			s, end := newBenchService(b)
 			return overSocket(b, s.triggers).with(end)
