@@ -558,30 +558,33 @@ func TestPlacesThatRedisRefusesWrongly(t *testing.T) {
 			t.Parallel()
 			c := newCrowd(t, 2, patience, opened(t, newBox(t).url()))
 			at := c.replicas[0]
-			one, granted := c.open(at, "anna")
-			require.True(t, granted)
-			two, granted := c.open(at, "anna")
-			require.True(t, granted)
-			if expired {
-				old := policy.Lease{User: "anna", Plan: "gold", Node: "n", Session: "old", At: one.At.Add(-time.Hour), Until: one.At.Add(-time.Minute)}
-				granted, _, err := at.AcquireLease(t.Context(), old, 3, policy.OnLimitReject)
+			take := func(session, plan string, ago time.Duration, limit int, onLimit policy.OnLimit) {
+				now := time.Now().Add(-ago)
+				granted, _, err := at.AcquireLease(t.Context(), policy.Lease{User: "anna", Plan: plan, Node: "n", Session: session,
+					At: now, Until: now.Add(10 * time.Minute)}, limit, onLimit)
 				require.NoError(t, err)
 				require.True(t, granted)
 			}
+			for i := range 4 { // neither those that were kicked, the first two, nor those under another plan are a reason to refuse
+				take(fmt.Sprint("gold", i), "gold", 0, 2, policy.OnLimitKickOldest)
+				take(fmt.Sprint("silver", i), "silver", 0, 4, policy.OnLimitReject)
+			}
+			if expired {
+				take("old", "gold", time.Hour, 3, policy.OnLimitReject)
+			}
 			var ends []policy.Session
-			for _, l := range []policy.Lease{one, two} {
-				ends = append(ends, policy.Session{Node: "n", ID: l.Session, State: policy.SessionEnded, Ended: time.Now()})
+			for _, session := range []string{"gold2", "gold3"} {
+				ends = append(ends, policy.Session{Node: "n", ID: session, State: policy.SessionEnded, Ended: time.Now()})
 			}
 			_, err := at.WriteSessionsEnding(t.Context(), ends) // and Redis is not told
 			require.NoError(t, err)
-			c.held["anna"] = nil
 			d := c.decide(at, "anna", policy.OnLimitReject)
 			require.False(t, d.Granted, "Redis does not know")
 			require.Equal(t, expired, len(d.Expired) == 1)
 			is, err := at.ConfirmLease(t.Context(), d)
 			require.NoError(t, err)
 			require.False(t, is.Kept)
-			_, granted = c.open(at, "anna")
+			_, granted := c.open(at, "anna")
 			require.True(t, granted, "nobody watches")
 		})
 	}
