@@ -43,13 +43,23 @@ type gatedBook struct {
 
 type wholeBook struct{ redis.Book }
 
-// ConfirmLease implements redis.Book.
-func (b gatedBook) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, kept bool, kicked []policy.KickedSession, err error) {
+// AcquireLeaseLeaving implements redis.Book.
+func (b gatedBook) AcquireLeaseLeaving(ctx context.Context, l policy.Lease, limit int, onLimit policy.OnLimit) (granted bool,
+	kicked []policy.KickedSession, left []store.HeldLease, err error) {
 	err = b.Writing(ctx, func(ctx context.Context) (err error) {
-		home, kept, kicked, err = b.Book.ConfirmLease(ctx, d)
+		granted, kicked, left, err = b.Book.AcquireLeaseLeaving(ctx, l, limit, onLimit)
 		return err
 	})
-	return home, kept, kicked, err
+	return granted, kicked, left, err
+}
+
+// ConfirmLease implements redis.Book.
+func (b gatedBook) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (is store.ConfirmedLease, err error) {
+	err = b.Writing(ctx, func(ctx context.Context) (err error) {
+		is, err = b.Book.ConfirmLease(ctx, d)
+		return err
+	})
+	return is, err
 }
 
 // LeaseHome implements redis.Book.

@@ -26,14 +26,13 @@ type LeaseHome struct {
 	Epoch int64
 	// Redis: there, else in the database.
 	Redis bool
-	// Moved is when the part last came to the database; zero when it was there from the beginning.
-	Moved time.Time
 }
 
 // Has says whether a decision was made where the part's places are given out.
 func (h *LeaseHome) Has(d *LeaseDecision) bool { return h.Redis && h.Epoch == d.Epoch }
 
-// HeldLease is a place that is held. Its At is when its session asked for it last.
+// HeldLease is a place that is held. Its At is when its session asked for it last, as whoever asked said. All other moments are by
+// the clock of whoever gets them told.
 type HeldLease struct {
 	policy.Lease
 	// Acquired is since when it is held, Seq the order among those of one moment.
@@ -54,6 +53,18 @@ type LeaseDecision struct {
 	Kicked []KickedLease
 	// Expired are those that were found to be held by nobody any more.
 	Expired []HeldLease
+}
+
+// ConfirmedLease is what became of a decision.
+type ConfirmedLease struct {
+	// Home is where the part's places are given out.
+	Home LeaseHome
+	// Kept: it stands. Else nothing happened.
+	Kept bool
+	// Kicked are those who lost their place, as far as nobody was told before.
+	Kicked []policy.KickedSession
+	// Left is the place that the session gave up for this one where it was another user's: with its user, node, session and At.
+	Left []HeldLease
 }
 
 // KickedLease is a place that was taken away, by the decision of that number.

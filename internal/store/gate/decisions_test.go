@@ -44,7 +44,7 @@ func TestBehindAGateAsBefore(t *testing.T) {
 			return func(t testing.TB, now func() time.Time) storetest.Store {
 				s, err := postgres.Open(t.Context(), url)
 				require.NoError(t, err)
-				s.Now = now
+				s.SetClock(now)
 				return &behind{New(s, Options{Wait: patience}), driver{s}}
 			}
 		},

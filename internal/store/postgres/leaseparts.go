@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,21 +15,23 @@ import (
 // given out in Redis, holds that row against those who would move the part: so no place is given out in two homes, and what
 // was decided in an epoch that is over is not taken. The row is the first that anybody takes.
 const (
-	// A part comes home, where it is away: $1 which, $2 now, $3 until when its places stand at least, whose renewals are not known
-	// here. Rows are taken in the order in which everyone takes them. What goes before it in its transaction takes the part: this
-	// then sees what became of it meanwhile.
+	// A part comes home, where it is away: $1 which, $2 the clock, $3 for how long its places stand at least, whose renewals are not
+	// known here. Rows are taken in the order in which everyone takes them. What goes before it in its transaction takes the
+	// part: this then sees what became of it meanwhile.
 	sqlKeepPart = `
-WITH kept AS (
-    UPDATE lease_parts SET epoch = epoch + 1, redis = false, moved_at = $2
+WITH clock AS (
+    SELECT coalesce($2::timestamptz, statement_timestamp()) AS now
+), kept AS (
+    UPDATE lease_parts SET epoch = epoch + 1, redis = false, moved_at = (SELECT now FROM clock)
     WHERE part = $1 AND redis
     RETURNING part
 ), held AS (
     SELECT l.node, l.session FROM leases AS l
-    WHERE l.part IN (SELECT part FROM kept) AND l.until_at < $3 AND l.until_at > '-infinity'
+    WHERE l.part IN (SELECT part FROM kept) AND l.until_at < (SELECT now + $3::interval FROM clock) AND l.until_at > '-infinity'
     ORDER BY l.node, l.session
     FOR UPDATE
 )
-UPDATE leases AS l SET until_at = greatest(l.until_at, $3)
+UPDATE leases AS l SET until_at = greatest(l.until_at, (SELECT now + $3::interval FROM clock))
 FROM held WHERE l.node = held.node AND l.session = held.session`
 
 	// Whoever gives out a place here holds its part, which is to be here. Where it is not, this fails with [divisionByZero], and
@@ -38,15 +41,19 @@ FROM held WHERE l.node = held.node AND l.session = held.session`
 	// Whoever gave up places waits for who is about to tell Redis of them: what that has read is told before what follows.
 	sqlAwaitParts = `SELECT 1 FROM lease_parts WHERE part = ANY($1::int[]) ORDER BY part FOR SHARE`
 
-	sqlHoldPart = `SELECT part, epoch, redis, moved_at FROM lease_parts WHERE part = $1 FOR SHARE`
+	sqlHoldPart = `SELECT part, epoch, redis FROM lease_parts WHERE part = $1 FOR SHARE`
 
-	sqlPart  = `SELECT part, epoch, redis, moved_at FROM lease_parts WHERE part = $1`
-	sqlParts = `SELECT part, epoch, redis, moved_at FROM lease_parts ORDER BY part`
+	sqlPart  = `SELECT part, epoch, redis FROM lease_parts WHERE part = $1`
+	sqlParts = `SELECT part, epoch, redis FROM lease_parts ORDER BY part`
 
 	// Should this process be gone while it asks Redis, the part is free soon.
 	sqlBriefly = `SET LOCAL idle_in_transaction_session_timeout = '2s'`
 
-	sqlTakePart = `SELECT part, epoch, redis, moved_at FROM lease_parts WHERE part = $1 FOR UPDATE`
+	sqlTakePart = `SELECT part, epoch, redis FROM lease_parts WHERE part = $1 FOR UPDATE`
+
+	// Whether a part that was taken came home less than $2 ago; $3 the clock.
+	sqlCameLately = `
+SELECT coalesce(moved_at > coalesce($3::timestamptz, statement_timestamp()) - $2::interval, false) FROM lease_parts WHERE part = $1`
 
 	// A part goes to Redis, or a new epoch of it begins there: $1 which, $2 an epoch that it must be later than. How much later is
 	// random: a database that was restored, or another one that uses the same Redis, does not come by the same number.
@@ -55,16 +62,19 @@ UPDATE lease_parts SET epoch = greatest(epoch, $2) + 1 + floor(random() * 100000
 WHERE part = $1
 RETURNING epoch`
 
-	// $2 until when places stand at least whose renewals were known there only, $3 whether they were.
+	// The places of a part, with how long ago each was acquired, and for how long it stands. $2 for how long those stand at least
+	// whose renewals were known there only, $3 whether they were, $4 the clock.
 	sqlLentLeases = `
-SELECT user_id, plan, node, session, acquired_at, seq, asked_at, CASE WHEN $3 THEN greatest(until_at, $2) ELSE until_at END
-FROM leases
+SELECT user_id, plan, node, session, clock.now - acquired_at, seq, asked_at,
+    CASE WHEN $3 THEN greatest(until_at - clock.now, $2::interval) ELSE until_at - clock.now END
+FROM leases, (SELECT coalesce($4::timestamptz, statement_timestamp())) AS clock (now)
 WHERE part = $1 AND until_at > '-infinity'
 ORDER BY user_id`
 
-	// The leases that a decision is about are taken in the order in which everyone takes them.
+	// The leases that a decision is about are taken in the order in which everyone takes them. Of each it answers whether it is a
+	// place of the session, $3 node, $4 session, that is held by another user than $5.
 	sqlHoldNamed = `
-SELECT 1 FROM leases
+SELECT node = $3 AND session = $4 AND user_id <> $5 AND until_at > '-infinity', user_id, node, session, asked_at FROM leases
 WHERE (node, session) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 ORDER BY node, session
 FOR UPDATE`
@@ -96,19 +106,22 @@ WHERE l.node = gone.node AND l.session = gone.session AND l.part = $1 AND (l.epo
 
 	// A refusal stands where as many places stand here: $2 user, $3 plan, $4 node, $5 session, $6 limit.
 	sqlRefused = `
-SELECT part, epoch, redis, moved_at, (
+SELECT part, epoch, redis, (
     SELECT count(*) FROM leases AS other
     WHERE other.user_id = $2 AND other.plan = $3 AND other.until_at > '-infinity' AND NOT (other.node = $4 AND other.session = $5)
 ) >= $6::bigint
 FROM lease_parts WHERE part = $1`
 
-	// $4 node, $5 session, $6 user, $7 plan, $8 acquired, $9 seq, $10 asked, $11 until. What a later decision says of it stands.
+	// $4 node, $5 session, $6 user, $7 plan, $8 how long ago it was acquired, $9 seq, $10 when it was asked for as its asker says,
+	// $11 for how long it is to stand, $15 the clock. What a later decision says of it stands.
 	sqlKeepGranted = `
 INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at, part, epoch, number)
-SELECT $4, $5, $6, $7, $8, $9, $10, $11, $1, $2, $3
+SELECT $4, $5, $6, $7, clock.now - $8::interval, $9, $10, clock.now + $11::interval, $1, $2, $3
+FROM (SELECT coalesce($15::timestamptz, statement_timestamp())) AS clock (now)
 WHERE ` + sqlInEpoch + ` AND ` + sqlHasRoom + `
 ON CONFLICT (node, session) DO UPDATE
-SET user_id = $6, plan = $7, acquired_at = $8, seq = $9, asked_at = $10, until_at = $11, part = $1, epoch = $2, number = $3
+SET user_id = $6, plan = $7, acquired_at = excluded.acquired_at, seq = $9, asked_at = $10, until_at = excluded.until_at, part = $1,
+    epoch = $2, number = $3
 WHERE l.part <> $1 OR (l.epoch, l.number) < ($2, $3)
 RETURNING true`
 
@@ -161,15 +174,14 @@ func (s *Store) KeepLeases(ctx context.Context, parts []int) error {
 
 // keepPart has a part come home, before what follows in a batch.
 func (s *Store) keepPart(b *pgx.Batch, part int) {
-	now := s.Now()
 	b.Queue(sqlTakePart, part)
-	b.Queue(sqlKeepPart, part, now, now.Add(store.LeaseGrace))
+	b.Queue(sqlKeepPart, part, s.clock(), store.LeaseGrace)
 }
 
 // LendLeases has the places of a part given out in Redis from now on, in a new epoch, unless they are: is says which epoch is
 // there (0: none), and begin begins the new one there with the places that stand: those that may have been renewed in Redis for
-// [store.LeaseGrace] more at least. Both are called within the transaction: whoever wants the part waits, and finds it lent. Lent is false where the part came home less than
-// away ago: then it stays.
+// [store.LeaseGrace] more at least. Both are called within the transaction: whoever wants the part waits, and finds it lent. Lent
+// is false where the part came home less than away ago: then it stays.
 func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is func(context.Context) (int64, error),
 	begin func(context.Context, int64, []store.HeldLease) error) (lent bool, err error) {
 	err = s.write(ctx, "lend the places of a part", func(ctx context.Context, tx pgx.Tx) error {
@@ -188,21 +200,17 @@ func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is
 		if lent = home.Redis && there == home.Epoch; lent {
 			return nil
 		}
-		now := s.Now()
-		if !home.Redis && !home.Moved.IsZero() && now.Sub(home.Moved) < away {
-			return nil
+		if !home.Redis {
+			var stays bool
+			if err := tx.QueryRow(ctx, sqlCameLately, part, away, s.clock()).Scan(&stays); err != nil || stays {
+				return err
+			}
 		}
 		var epoch int64
 		if err := tx.QueryRow(ctx, sqlLendPart, part, there).Scan(&epoch); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, sqlLentLeases, part, now.Add(store.LeaseGrace), home.Redis)
-		if err != nil {
-			return err
-		}
-		held, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l store.HeldLease, err error) {
-			return l, row.Scan(&l.User, &l.Plan, &l.Node, &l.Session, &l.Acquired, &l.Seq, &l.At, &l.Until)
-		})
+		held, err := s.lentLeases(tx.Query(ctx, sqlLentLeases, part, store.LeaseGrace, home.Redis, s.clock()))
 		if err != nil {
 			return err
 		}
@@ -215,101 +223,130 @@ func (s *Store) LendLeases(ctx context.Context, part int, away time.Duration, is
 	return lent && err == nil, err
 }
 
-// ConfirmLease keeps what was decided in Redis about a place, and says where the part's places are given out. Only where that is
-// Redis, in the decision's very epoch, is it kept, and where the places that stand here are as the decision has them: a limit is not
-// exceeded, and nobody refused, by what Redis alone knows. A decision stands too where a later one of its epoch about the same session
-// was kept before. Kicked are those who lost their place, as far as nobody was told before, each with an entry of the kind
-// [store.ChangeSession] in the change feed, in the same transaction.
-func (s *Store) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, kept bool, kicked []policy.KickedSession, err error) {
-	if !d.Granted && len(d.Expired) == 0 {
-		home, full, err := s.refused(ctx, d)
-		return home, full && home.Has(d), nil, err
-	}
-	var full bool
-	// Not repeated where it may have happened: who was kicked is told once.
-	err = s.try(ctx, "keep a place under a plan's limit", callTimeout, len(d.Kicked) == 0, func(ctx context.Context) error {
-		kept, kicked = false, nil
-		var b pgx.Batch
-		b.Queue(sqlHoldPart, d.Part).QueryRow(func(row pgx.Row) error { return scanHome(row, &home) })
-		b.Queue(sqlLockLeases, leaseLock(d.Lease.User, d.Lease.Plan))
-		named := newLeaseList(d.Expired)
-		for _, k := range d.Kicked {
-			named.add(k.Node, k.Session)
-		}
-		named.add(d.Lease.Node, d.Lease.Session)
-		b.Queue(sqlHoldNamed, named.nodes, named.sessions)
-		if len(d.Expired) > 0 {
-			expired := newLeaseList(d.Expired)
-			b.Queue(sqlDropInEpoch, d.Part, d.Epoch, d.Number, expired.nodes, expired.sessions)
-		}
-		if d.Granted {
-			confirmGranted(&b, d, s.Now(), &kept, &kicked)
-		} else {
-			l := &d.Lease
-			b.Queue(sqlRefused, d.Part, l.User, l.Plan, l.Node, l.Session, d.Limit).QueryRow(func(row pgx.Row) (err error) {
-				home, full, err = scanRefused(row)
-				return err
-			})
-		}
-		return s.pool.SendBatch(ctx, &b).Close()
-	})
+// lentLeases reads the places of a part, and puts their moments by this process's clock.
+func (s *Store) lentLeases(rows pgx.Rows, err error) ([]store.HeldLease, error) {
 	if err != nil {
-		return store.LeaseHome{}, false, nil, err
+		return nil, err
 	}
-	if len(kicked) > 0 {
-		s.notify(ctx)
-	}
-	return home, kept || !d.Granted && full && home.Has(d), kicked, nil
-}
-
-// refused says whether as many places stand as a refusal says, and where the part's places are given out.
-func (s *Store) refused(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, full bool, err error) {
-	l := &d.Lease
-	err = s.read(ctx, "count places under a plan's limit", func(ctx context.Context) (err error) {
-		home, full, err = scanRefused(s.pool.QueryRow(ctx, sqlRefused, d.Part, l.User, l.Plan, l.Node, l.Session, d.Limit))
-		return err
+	var held []store.HeldLease
+	var l store.HeldLease
+	var since, stands time.Duration
+	now := s.Now()
+	_, err = pgx.ForEachRow(rows, []any{&l.User, &l.Plan, &l.Node, &l.Session, &since, &l.Seq, &l.At, &stands}, func() error {
+		l.Acquired, l.Until = now.Add(-since), now.Add(stands)
+		held = append(held, l)
+		return nil
 	})
-	return home, full, err
+	return held, err
 }
 
-func scanRefused(row pgx.Row) (home store.LeaseHome, full bool, err error) {
-	var moved store.Moment
-	err = row.Scan(&home.Part, &home.Epoch, &home.Redis, &moved, &full)
-	home.Moved = moved.Time
-	return home, full, err
-}
-
-// confirmGranted keeps a place that was given, and takes it from those who made room for it.
-func confirmGranted(b *pgx.Batch, d *store.LeaseDecision, now time.Time, kept *bool, kicked *[]policy.KickedSession) {
-	l := &d.Lease
-	isKept := func(rows pgx.Rows) error {
-		_, err := pgx.ForEachRow(rows, []any{kept}, func() error { return nil })
-		return err
+// ConfirmLease keeps what was decided in Redis about a place. Only where the part's home is that, in the decision's very epoch, is it
+// kept, and where the places that stand here are as the decision has them: a limit is not exceeded, and nobody refused, by what Redis
+// alone knows. A decision stands too where a later one of its epoch about the same session was kept before. Each who lost a place has
+// an entry of the kind [store.ChangeSession] in the change feed, in the same transaction.
+func (s *Store) ConfirmLease(ctx context.Context, d *store.LeaseDecision) (c store.ConfirmedLease, err error) {
+	if !d.Granted && len(d.Expired) == 0 {
+		err = s.read(ctx, "count places under a plan's limit", func(ctx context.Context) error {
+			return scanRefused(s.pool.QueryRow(ctx, sqlRefused, refusedArgs(d)...), d, &c)
+		})
+		return c, err
 	}
 	gone := newLeaseList(d.Expired)
 	for _, k := range d.Kicked {
 		gone.add(k.Node, k.Session)
 	}
-	b.Queue(sqlKeepGranted, d.Part, d.Epoch, d.Number, l.Node, l.Session, l.User, l.Plan, l.Acquired, l.Seq, l.At, l.Until, d.Limit,
-		gone.nodes, gone.sessions).Query(isKept)
-	b.Queue(sqlWasGiven, d.Part, d.Epoch, d.Number, l.Node, l.Session).Query(isKept)
+	// Not repeated where it may have happened: who was kicked is told once.
+	err = s.try(ctx, "keep a place under a plan's limit", callTimeout, len(d.Kicked) == 0, func(ctx context.Context) error {
+		c = store.ConfirmedLease{}
+		var b pgx.Batch
+		held, l := b.Queue(sqlHoldPart, d.Part), &d.Lease
+		b.Queue(sqlLockLeases, leaseLock(l.User, l.Plan))
+		named := gone.and(l.Node, l.Session)
+		b.Queue(sqlHoldNamed, named.nodes, named.sessions, l.Node, l.Session, l.User).Query(func(rows pgx.Rows) (err error) {
+			c.Left, err = leftLease(rows)
+			return err
+		})
+		if len(d.Expired) > 0 {
+			expired := newLeaseList(d.Expired)
+			b.Queue(sqlDropInEpoch, d.Part, d.Epoch, d.Number, expired.nodes, expired.sessions)
+		}
+		if d.Granted {
+			held.QueryRow(func(row pgx.Row) error { return scanHome(row, &c.Home) })
+			s.confirmGranted(&b, d, &gone, &c)
+		} else {
+			b.Queue(sqlRefused, refusedArgs(d)...).QueryRow(func(row pgx.Row) error { return scanRefused(row, d, &c) })
+		}
+		return s.pool.SendBatch(ctx, &b).Close()
+	})
+	if err != nil {
+		return store.ConfirmedLease{}, err
+	}
+	if len(c.Kicked) > 0 {
+		s.notify(ctx)
+	}
+	return c, nil
+}
+
+func refusedArgs(d *store.LeaseDecision) []any {
+	l := &d.Lease
+	return []any{d.Part, l.User, l.Plan, l.Node, l.Session, d.Limit}
+}
+
+// scanRefused reads what became of a refusal: it stands where as many places do.
+func scanRefused(row pgx.Row, d *store.LeaseDecision, c *store.ConfirmedLease) error {
+	var full bool
+	err := scanHome(row, &c.Home, &full)
+	c.Kept, c.Left = full && c.Home.Has(d), nil
+	return err
+}
+
+// leftLease reads the place that the session of a decision has as another user.
+func leftLease(rows pgx.Rows) (left []store.HeldLease, err error) {
+	var is bool
+	var l store.HeldLease
+	_, err = pgx.ForEachRow(rows, []any{&is, &l.User, &l.Node, &l.Session, &l.At}, func() error {
+		if is {
+			left = append(left, l)
+		}
+		return nil
+	})
+	return left, err
+}
+
+// confirmGranted keeps a place that was given, and takes it from those who made room for it. Gone are all who did, and who expired.
+func (s *Store) confirmGranted(b *pgx.Batch, d *store.LeaseDecision, gone *leaseList, c *store.ConfirmedLease) {
+	l := &d.Lease
+	now := s.Now()
+	b.Queue(sqlKeepGranted, d.Part, d.Epoch, d.Number, l.Node, l.Session, l.User, l.Plan, now.Sub(l.Acquired), l.Seq, l.At,
+		l.Until.Sub(now), d.Limit, gone.nodes, gone.sessions, s.clock()).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&c.Kept}, func() error { return nil })
+		if !c.Kept {
+			c.Left = nil
+		}
+		return err
+	})
+	b.Queue(sqlWasGiven, d.Part, d.Epoch, d.Number, l.Node, l.Session).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&c.Kept}, func() error { return nil })
+		return err
+	})
 	if len(d.Kicked) == 0 {
 		return
 	}
-	var nodes, sessions []string
+	kicked := &leaseList{}
 	var by []int64
 	for _, k := range d.Kicked {
-		nodes, sessions, by = append(nodes, k.Node), append(sessions, k.Session), append(by, k.By)
+		kicked.add(k.Node, k.Session)
+		by = append(by, k.By)
 	}
-	b.Queue(sqlKick, d.Part, d.Epoch, d.Number, l.Node, l.Session, nodes, sessions, by, l.User, l.Plan, now, string(store.ChangeSession)).
-		Query(func(rows pgx.Rows) error {
-			var k policy.KickedSession
-			_, err := pgx.ForEachRow(rows, []any{&k.Node, &k.Session}, func() error {
-				*kicked = append(*kicked, k)
-				return nil
-			})
-			return err
+	b.Queue(sqlKick, d.Part, d.Epoch, d.Number, l.Node, l.Session, kicked.nodes, kicked.sessions, by, l.User, l.Plan, now,
+		string(store.ChangeSession)).Query(func(rows pgx.Rows) error {
+		var k policy.KickedSession
+		_, err := pgx.ForEachRow(rows, []any{&k.Node, &k.Session}, func() error {
+			c.Kicked = append(c.Kicked, k)
+			return nil
 		})
+		return err
+	})
 }
 
 // LeaseHome says where the places of a part are given out.
@@ -335,13 +372,9 @@ func (s *Store) LeaseHomes(ctx context.Context) (homes []store.LeaseHome, err er
 	return homes, err
 }
 
-func scanHome(row pgx.Row, home *store.LeaseHome) error {
-	var moved store.Moment
-	if err := row.Scan(&home.Part, &home.Epoch, &home.Redis, &moved); err != nil {
-		return err
-	}
-	home.Moved = moved.Time
-	return nil
+// scanHome reads a home, and what comes with it.
+func scanHome(row pgx.Row, home *store.LeaseHome, more ...any) error {
+	return row.Scan(append([]any{&home.Part, &home.Epoch, &home.Redis}, more...)...)
 }
 
 // leaseList is leases as a statement takes them.
@@ -356,6 +389,11 @@ func newLeaseList(leases []store.HeldLease) (l leaseList) {
 
 func (l *leaseList) add(node, session string) {
 	l.nodes, l.sessions = append(l.nodes, node), append(l.sessions, session)
+}
+
+// and is the list with one more, and leaves the list as it is.
+func (l *leaseList) and(node, session string) leaseList {
+	return leaseList{append(slices.Clip(l.nodes), node), append(slices.Clip(l.sessions), session)}
 }
 
 // AwaitLent waits until whoever is lending parts has told Redis of their places, as it read them.

@@ -16,38 +16,55 @@ import (
 	"authhook/internal/store"
 )
 
+// The clocks of those who ask for places may be apart, so no moment that one of them says is held against another's. A place stands
+// by the database's clock: who asks says how long ago that was, and for how long the place is to stand. Only asked_at is as its
+// asker says, for it is held against nothing but the same session's end.
+
 const (
 	// The statements of acquiring, sent together: one round trip, one transaction. First the part comes home (leaseparts.go).
 	// The next makes those wait who want a place under the same plan of the same user; the next holds up whoever renews one of
-	// its leases; the last then sees what all of those did before, as each statement has a snapshot of its own.
+	// its leases, or moves the session's own; the last then sees what all of those did before, as each statement has a snapshot
+	// of its own.
 	sqlLockLeases = `SELECT pg_advisory_xact_lock($1)`
 
-	sqlHoldLeases = `SELECT 1 FROM leases WHERE user_id = $1 AND plan = $2 ORDER BY node, session FOR UPDATE`
+	sqlHoldLeases = `
+SELECT 1 FROM leases
+WHERE user_id = $1 AND plan = $2 OR node = $3 AND session = $4
+ORDER BY node, session
+FOR UPDATE`
 
-	// $1 user, $2 plan, $3 node, $4 session, $5 at, $6 until, $7 limit, $8 part. "now" says whether there is a place.
-	// Expired leases are dropped here and nowhere else before their time: whoever finds a lease may renew it, as no one
-	// can have been given its place.
+	// $1 user, $2 plan, $3 node, $4 session, $5 how long ago the place was asked for, $6 for how long it is to stand, $7 limit,
+	// $8 part, $9 the clock, $10 when it was asked for as its asker says. "now" says whether there is a place, "leaving" what the
+	// session gives up for it as another user. Expired leases are dropped here and nowhere else before their time: whoever finds
+	// a lease may renew it, as no one can have been given its place.
 	sqlStandingLeases = `
-WITH theirs AS (
+WITH clock AS (
+    SELECT now - $5::interval AS at, now + $6::interval AS until
+    FROM (SELECT coalesce($9::timestamptz, statement_timestamp())) AS clock (now)
+), theirs AS (
     SELECT node, session, acquired_at, seq FROM leases
-    WHERE user_id = $1 AND plan = $2 AND until_at > $5 AND NOT (node = $3 AND session = $4)
+    WHERE user_id = $1 AND plan = $2 AND until_at > (SELECT at FROM clock) AND NOT (node = $3 AND session = $4)
 ), mine AS (
-    SELECT 1 FROM leases WHERE node = $3 AND session = $4 AND user_id = $1 AND plan = $2 AND until_at > $5
+    SELECT 1 FROM leases
+    WHERE node = $3 AND session = $4 AND user_id = $1 AND plan = $2 AND until_at > (SELECT at FROM clock)
 )`
 	sqlTakeLease = `, expired AS (
     DELETE FROM leases
-    WHERE user_id = $1 AND plan = $2 AND until_at <= $5
+    WHERE user_id = $1 AND plan = $2 AND until_at <= (SELECT at FROM clock)
         AND NOT (node = $3 AND session = $4 AND (SELECT now.grant FROM now))
 ), granted AS (
     INSERT INTO leases AS l (node, session, user_id, plan, acquired_at, seq, asked_at, until_at, part)
-    SELECT $3, $4, $1, $2, $5, now.next, $5, $6, $8
-    FROM now
+    SELECT $3, $4, $1, $2, clock.at, now.next, $10, clock.until, $8
+    FROM now, clock
     WHERE now.grant
     ON CONFLICT (node, session) DO UPDATE
-    SET user_id = $1, plan = $2, asked_at = $5, until_at = $6, part = $8, epoch = 0, number = 0,
-        acquired_at = CASE WHEN (SELECT renewed FROM now) THEN l.acquired_at ELSE $5 END,
+    SET user_id = $1, plan = $2, asked_at = $10, until_at = excluded.until_at, part = $8, epoch = 0, number = 0,
+        acquired_at = CASE WHEN (SELECT renewed FROM now) THEN l.acquired_at ELSE excluded.acquired_at END,
         seq = CASE WHEN (SELECT renewed FROM now) THEN l.seq ELSE excluded.seq END
     RETURNING 1
+), leaving AS (
+    SELECT user_id, asked_at FROM leases
+    WHERE node = $3 AND session = $4 AND user_id <> $1 AND until_at > '-infinity' AND (SELECT now.grant FROM now)
 )`
 
 	sqlAcquireLease = sqlStandingLeases + `, now AS (
@@ -55,9 +72,10 @@ WITH theirs AS (
         EXISTS (SELECT FROM mine) OR count(*) < $7::bigint AS grant
     FROM theirs
 )` + sqlTakeLease + `
-SELECT EXISTS (SELECT FROM granted), '', ''`
+SELECT EXISTS (SELECT FROM granted), '', '', coalesce(user_id, ''), asked_at
+FROM (SELECT) AS one LEFT JOIN leaving ON true`
 
-	// The same where the oldest make room, $9 now, $10 [store.ChangeSession]. The change feed's counter is the last lock that
+	// The same where the oldest make room, $11 now, $12 [store.ChangeSession]. The change feed's counter is the last lock that
 	// is taken, and only where somebody is kicked: from there to the commit every writer of facts waits.
 	sqlAcquireOldestLease = sqlStandingLeases + `, now AS (
     SELECT EXISTS (SELECT FROM mine) AS renewed, coalesce(max(seq), 0) + 1 AS next, true AS grant,
@@ -76,17 +94,18 @@ SELECT EXISTS (SELECT FROM granted), '', ''`
     RETURNING number - (SELECT kicks FROM now) AS before
 ), told AS (
     INSERT INTO changes (number, at, kind, subject)
-    SELECT counter.before + row_number() OVER (ORDER BY acquired_at, seq), $9, $10, session || ' ' || node
+    SELECT counter.before + row_number() OVER (ORDER BY acquired_at, seq), $11, $12, session || ' ' || node
     FROM counter, kicked
 )
-SELECT EXISTS (SELECT FROM granted), coalesce(node, ''), coalesce(session, '')
-FROM (SELECT) AS one LEFT JOIN kicked ON true
+SELECT EXISTS (SELECT FROM granted), coalesce(node, ''), coalesce(session, ''), coalesce(user_id, ''), asked_at
+FROM (SELECT) AS one LEFT JOIN kicked ON true LEFT JOIN leaving ON true
 ORDER BY acquired_at, seq`
 
-	// Of a part that is in Redis the renewals are known there only: what stands here may stand there.
+	// Of a part that is in Redis the renewals are known there only: what stands here may stand there. $5 how long ago, $6 the clock.
 	sqlCountLeases = `
 SELECT count(*) FROM leases AS l JOIN lease_parts USING (part)
-WHERE user_id = $1 AND plan = $2 AND (until_at > $5 OR redis AND until_at > '-infinity') AND NOT (node = $3 AND session = $4)`
+WHERE user_id = $1 AND plan = $2 AND NOT (node = $3 AND session = $4)
+    AND (until_at > coalesce($6::timestamptz, statement_timestamp()) - $5::interval OR redis AND until_at > '-infinity')`
 
 	// In the order in which everyone takes rows.
 	sqlEndLeases = `
@@ -100,24 +119,29 @@ WHERE (node, session) IN (
 )
 RETURNING user_id, node, session, asked_at`
 
-	// In the order in which everyone takes rows. Answers with the sessions that have no place.
+	// In the order in which everyone takes rows. $3 for how long, $4 the clock. Answers with the sessions that have no place.
 	sqlRenewLeases = `
 WITH held AS (
     SELECT node, session FROM leases
     WHERE node = $1 AND session = ANY($2::text[]) AND until_at > '-infinity'
     ORDER BY node, session FOR UPDATE
 ), renewed AS (
-    UPDATE leases AS l SET until_at = $3 FROM held WHERE l.node = held.node AND l.session = held.session
+    UPDATE leases AS l SET until_at = coalesce($4::timestamptz, statement_timestamp()) + $3::interval
+    FROM held WHERE l.node = held.node AND l.session = held.session
 )
 SELECT asked.session FROM unnest($2::text[]) AS asked (session)
 WHERE NOT EXISTS (SELECT FROM held WHERE held.session = asked.session)`
 
+	// $1 how long ago, $3 the clock.
 	sqlPruneLeases = `
-WITH dropped AS (
+WITH clock AS (
+    SELECT coalesce($3::timestamptz, statement_timestamp()) - $1::interval AS before
+), dropped AS (
     DELETE FROM leases
     WHERE (node, session) IN (
         SELECT node, session FROM leases JOIN lease_parts USING (part)
-        WHERE until_at < $1 AND (NOT redis OR until_at = '-infinity' AND asked_at < $1)
+        WHERE until_at < (SELECT before FROM clock)
+            AND (NOT redis OR until_at = '-infinity' AND asked_at < (SELECT before FROM clock))
         ORDER BY node, session LIMIT $2 FOR UPDATE OF leases SKIP LOCKED
     )
     RETURNING 1
@@ -130,19 +154,25 @@ SELECT count(*) FROM dropped`
 // the user's part are given out in Redis, they are from here on given out here.
 func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onLimit policy.OnLimit) (bool,
 	[]policy.KickedSession, error) {
+	granted, kicked, _, err := s.AcquireLeaseLeaving(ctx, l, limit, onLimit)
+	return granted, kicked, err
+}
+
+// AcquireLeaseLeaving is [Store.AcquireLease], and returns the place that the session gave up for this one where it was another
+// user's: of it its user, node, session, and when it was asked for last.
+func (s *Store) AcquireLeaseLeaving(ctx context.Context, l policy.Lease, limit int, onLimit policy.OnLimit) (granted bool,
+	kicked []policy.KickedSession, left []store.HeldLease, err error) {
 	if err := store.CheckLease(l); err != nil {
-		return false, nil, err
+		return false, nil, nil, err
 	}
 	if limit <= 0 {
-		return true, nil, nil
+		return true, nil, nil, nil
 	}
 	kick := onLimit == policy.OnLimitKickOldest
-	var granted bool
-	var kicked []policy.KickedSession
 	away := false // the part is in Redis
 	// Not repeated where it may have happened: who was kicked is told once.
-	err := s.try(ctx, "take a place under a plan's limit", callTimeout, !kick, func(ctx context.Context) error {
-		granted, kicked = false, nil
+	err = s.try(ctx, "take a place under a plan's limit", callTimeout, !kick, func(ctx context.Context) error {
+		granted, kicked, left = false, nil, nil
 		part := store.LeasePart(l.User)
 		var b pgx.Batch
 		if away {
@@ -151,19 +181,25 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 			b.Queue(sqlHoldPartHere, part)
 		}
 		b.Queue(sqlLockLeases, leaseLock(l.User, l.Plan))
-		b.Queue(sqlHoldLeases, l.User, l.Plan)
-		sql, args := sqlAcquireLease, []any{l.User, l.Plan, l.Node, l.Session, l.At, l.Until, limit, part}
+		b.Queue(sqlHoldLeases, l.User, l.Plan, l.Node, l.Session)
+		now := s.Now()
+		sql, args := sqlAcquireLease, []any{l.User, l.Plan, l.Node, l.Session, now.Sub(l.At), l.Until.Sub(now), limit, part, s.clock(), l.At}
 		if kick {
-			sql, args = sqlAcquireOldestLease, append(args, s.Now(), string(store.ChangeSession))
+			sql, args = sqlAcquireOldestLease, append(args, now, string(store.ChangeSession))
 		}
 		b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
 			var k policy.KickedSession
-			_, err := pgx.ForEachRow(rows, []any{&granted, &k.Node, &k.Session}, func() error {
+			old := store.HeldLease{Lease: policy.Lease{Node: l.Node, Session: l.Session}}
+			var asked store.Moment
+			_, err := pgx.ForEachRow(rows, []any{&granted, &k.Node, &k.Session, &old.User, &asked}, func() error {
 				if k.Session != "" {
 					kicked = append(kicked, k)
 				}
 				return nil
 			})
+			if old.At = asked.Time; old.User != "" {
+				left = []store.HeldLease{old}
+			}
 			return err
 		})
 		err := s.pool.SendBatch(ctx, &b).Close()
@@ -173,12 +209,12 @@ func (s *Store) AcquireLease(ctx context.Context, l policy.Lease, limit int, onL
 		return err
 	})
 	if err != nil {
-		return false, nil, err
+		return false, nil, nil, err
 	}
 	if len(kicked) > 0 { // within the transaction it would have to be sent also where nobody is kicked
 		s.notify(ctx)
 	}
-	return granted, kicked, nil
+	return granted, kicked, left, nil
 }
 
 // maxRenewed is how many places one statement renews: it holds them against whoever wants one.
@@ -195,7 +231,7 @@ func leaseLock(user, plan string) int64 {
 func (s *Store) CountLeases(ctx context.Context, user, plan, exceptNode, exceptSession string, at time.Time) (int, error) {
 	var n int
 	err := s.read(ctx, "count the places under a plan's limit", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, sqlCountLeases, user, plan, exceptNode, exceptSession, at).Scan(&n)
+		return s.pool.QueryRow(ctx, sqlCountLeases, user, plan, exceptNode, exceptSession, s.Now().Sub(at), s.clock()).Scan(&n)
 	})
 	return n, err
 }
@@ -214,7 +250,7 @@ func (s *Store) RenewLeases(ctx context.Context, node string, places []policy.Pl
 	var gone []string
 	for part := range slices.Chunk(storable, maxRenewed) {
 		err := s.read(ctx, "renew places under plans' limits", func(ctx context.Context) error {
-			lost, err := column[string](s.pool.Query(ctx, sqlRenewLeases, node, part, until))
+			lost, err := column[string](s.pool.Query(ctx, sqlRenewLeases, node, part, until.Sub(s.Now()), s.clock()))
 			if err == nil {
 				gone = append(gone, lost...)
 			}
@@ -236,5 +272,5 @@ func (s *Store) RenewLeases(ctx context.Context, node string, places []policy.Pl
 
 // PruneLeases drops the leases that expired before a moment and says how many. No decision depends on it.
 func (s *Store) PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error) {
-	return s.prune(ctx, "prune leases", sqlPruneLeases, expiredBefore)
+	return s.prune(ctx, "prune leases", sqlPruneLeases, s.Now().Sub(expiredBefore), s.clock())
 }

@@ -35,8 +35,22 @@ type Store struct {
 	// before the store is used.
 	Now func() time.Time
 
+	madeUp    bool // Now is also in place of the database's clock
 	pool      *pgxpool.Pool
 	lastReset atomic.Int64 // unix nanoseconds
+}
+
+// SetClock puts a clock in place of this process's and of the database's own, for a test that makes time up. It is called before
+// the store is used.
+func (s *Store) SetClock(now func() time.Time) { s.Now, s.madeUp = now, true }
+
+// clock is what statements take for the database's clock: nil for its own.
+func (s *Store) clock() *time.Time {
+	if !s.madeUp {
+		return nil
+	}
+	now := s.Now()
+	return &now
 }
 
 // Open prepares a pool of connections to a postgres:// URL. It does not migrate, and it does not connect: a server that

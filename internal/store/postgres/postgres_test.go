@@ -23,7 +23,7 @@ func newDatabase(t testing.TB) storetest.Open {
 	return func(t testing.TB, now func() time.Time) storetest.Store {
 		s, err := Open(t.Context(), databaseURL)
 		require.NoError(t, err)
-		s.Now = now
+		s.SetClock(now)
 		return s
 	}
 }

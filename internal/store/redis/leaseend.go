@@ -19,6 +19,28 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 	if err != nil || len(ended) == 0 {
 		return err
 	}
+	l.giveUp(ctx, ended)
+	return nil
+}
+
+// leave gives up what a session held as another user, up to when it asked for the place that it has now. Also when its asker has gone.
+func (l *Leases) leave(ctx context.Context, left []store.HeldLease, asked time.Time) {
+	if len(left) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
+	defer cancel()
+	for i := range left {
+		if asked.After(left[i].At) {
+			left[i].At = asked
+		}
+	}
+	l.giveUp(ctx, left)
+}
+
+// giveUp has places be free in Redis that are free in the database. Where that cannot be said there, their parts come home; where
+// neither can be, a place stays taken until it expires.
+func (l *Leases) giveUp(ctx context.Context, ended []store.HeldLease) {
 	byPart := map[int][]any{}
 	for _, e := range ended {
 		part := store.LeasePart(e.User)
@@ -26,9 +48,8 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 	}
 	parts := slices.Collect(maps.Keys(byPart))
 	if err := l.AwaitLent(ctx, parts); err != nil {
-		// What was to be written is written. That a place stays taken until it expires is not worth writing it again.
 		_ = l.KeepLeases(ctx, parts)
-		return nil
+		return
 	}
 	pipeline := l.server.client.Pipeline()
 	asked := make(map[int]*goredis.Cmd, len(byPart))
@@ -45,15 +66,12 @@ func (l *Leases) WriteSessions(ctx context.Context, sessions []policy.Session) e
 			unsaid = append(unsaid, part)
 		}
 	}
-	_ = l.KeepLeases(ctx, unsaid) // as above
-	return nil
+	_ = l.KeepLeases(ctx, unsaid)
 }
 
-// sooner is by how much later than others places may have expired in Redis to be dropped.
-const sooner = 59 * time.Minute
-
-// PruneLeases drops the places that expired before a moment, wherever they were given out, and says how many. No decision depends
-// on it.
+// PruneLeases drops the places that expired before a moment, wherever they were given out, and says how many. Redis drops those that
+// expired [LeaseOptions.KeepExpired] ago already: in the database, they would stand again once their part comes home. No decision
+// depends on it.
 func (l *Leases) PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error) {
 	dropped, err := l.Book.PruneLeases(ctx, expiredBefore)
 	if err != nil {
@@ -63,25 +81,20 @@ func (l *Leases) PruneLeases(ctx context.Context, expiredBefore time.Time) (int6
 	if err != nil {
 		return dropped, err
 	}
+	expired := min(l.expired, l.now().Sub(expiredBefore))
 	for home := range slices.Values(homes) {
 		if !home.Redis {
 			continue
 		}
-		// Sooner than in the database, where they would stand again once the part comes home.
-		reply, err := l.run(ctx, beginTimeout, expiredScript, home.Part, expiredBefore.Add(sooner).UnixMicro())
-		r, _ := reply.([]any)
-		if err != nil || len(r) != 3 {
+		reply, err := l.run(ctx, beginTimeout, expiredScript, home.Part, expired.Microseconds(), l.clock())
+		if err != nil {
 			continue // the next time
 		}
-		d := store.LeaseDecision{Part: home.Part}
-		var isEpoch, isNumber, isList bool
-		d.Epoch, isEpoch = r[0].(int64)
-		d.Number, isNumber = r[1].(int64)
-		d.Expired, isList = readSessions(r[2])
-		if !isEpoch || !isNumber || !isList || len(d.Expired) == 0 {
+		d, err := readExpired(reply, home.Part)
+		if err != nil || len(d.Expired) == 0 {
 			continue
 		}
-		if _, _, _, err := l.ConfirmLease(ctx, &d); err != nil {
+		if _, err := l.ConfirmLease(ctx, d); err != nil {
 			return dropped, err
 		}
 		dropped += int64(len(d.Expired))

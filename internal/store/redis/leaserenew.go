@@ -19,14 +19,14 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 	if len(places) == 0 {
 		return nil, nil
 	}
-	began := time.Now()
+	stands := until.Sub(l.now())
 	homes, err := l.LeaseHomes(ctx)
 	if err != nil {
-		l.renewBlindly(context.WithoutCancel(ctx), node, places, until)
+		l.renewBlindly(context.WithoutCancel(ctx), node, places, stands)
 		return nil, err
 	}
 	l.homes.Store(&homes)
-	r := &renewal{l: l, node: node, until: until, lost: map[string]bool{}}
+	r := &renewal{l: l, node: node, stands: stands, lost: map[string]bool{}}
 	byPart := map[int][]policy.Place{}
 	for _, p := range places {
 		if part := store.LeasePart(p.User); homes[part].Redis {
@@ -37,7 +37,6 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 	}
 	missing := r.there(ctx, byPart, func(part int) int64 { return homes[part].Epoch })
 	if again := r.begin(ctx, missing); len(again) > 0 {
-		r.until = until.Add(time.Since(began)) // what was begun took its time
 		r.home(r.there(ctx, again, func(part int) int64 { return r.epochs[part] }))
 	}
 	if err := l.KeepLeases(ctx, r.parts); err != nil {
@@ -58,7 +57,7 @@ func (l *Leases) RenewLeases(ctx context.Context, node string, places []policy.P
 
 // renewBlindly renews places in Redis by what was last known of their homes, while the database does not answer: that nobody can
 // confirm a place meanwhile is no reason to lose one.
-func (l *Leases) renewBlindly(ctx context.Context, node string, places []policy.Place, until time.Time) {
+func (l *Leases) renewBlindly(ctx context.Context, node string, places []policy.Place, stands time.Duration) {
 	homes := l.homes.Load()
 	if homes == nil {
 		return
@@ -69,7 +68,7 @@ func (l *Leases) renewBlindly(ctx context.Context, node string, places []policy.
 			byPart[part] = append(byPart[part], p)
 		}
 	}
-	r := &renewal{l: l, node: node, until: until, lost: map[string]bool{}}
+	r := &renewal{l: l, node: node, stands: stands, lost: map[string]bool{}}
 	r.there(ctx, byPart, func(part int) int64 { return (*homes)[part].Epoch })
 }
 
@@ -77,7 +76,7 @@ func (l *Leases) renewBlindly(ctx context.Context, node string, places []policy.
 type renewal struct {
 	l      *Leases
 	node   string
-	until  time.Time
+	stands time.Duration // for how long the places are to stand
 	lost   map[string]bool
 	here   []policy.Place // those that the database renews
 	parts  []int          // those that come home for it
@@ -94,7 +93,7 @@ func (r *renewal) there(ctx context.Context, byPart map[int][]policy.Place, epoc
 	pipeline := r.l.server.client.Pipeline()
 	asked := make(map[int]*goredis.Cmd, len(byPart))
 	for part, places := range byPart {
-		args := []any{epoch(part), r.until.UnixMicro()}
+		args := []any{epoch(part), r.stands.Microseconds(), r.l.clock()}
 		for _, p := range places {
 			args = append(args, leaseField(p.User), r.node, p.Session)
 		}

@@ -44,6 +44,9 @@ import (
 // Book is the database that keeps what is decided about places.
 type Book interface {
 	policy.Leases
+	// AcquireLeaseLeaving is AcquireLease, and returns the place that the session gave up for this one where it was another user's.
+	AcquireLeaseLeaving(ctx context.Context, l policy.Lease, limit int, onLimit policy.OnLimit) (granted bool,
+		kicked []policy.KickedSession, left []store.HeldLease, err error)
 	// HeldSessions is as package enforce has it.
 	HeldSessions(ctx context.Context, node string, deniedSince time.Time, each func(policy.Session) error) error
 	// RenewLeases is as [Leases.RenewLeases] has it, for places that the database gives out.
@@ -53,9 +56,8 @@ type Book interface {
 	// PruneLeases drops the places that expired before a moment, of the parts that the database gives out.
 	PruneLeases(ctx context.Context, expiredBefore time.Time) (int64, error)
 
-	// ConfirmLease keeps a decision, if the part's home is Redis in the decision's epoch, and says what its home is, and who is known
-	// by it to have lost a place. Where it was not kept, nothing happened.
-	ConfirmLease(ctx context.Context, d *store.LeaseDecision) (home store.LeaseHome, kept bool, kicked []policy.KickedSession, err error)
+	// ConfirmLease keeps a decision, if the part's home is Redis in the decision's epoch, and says what became of it.
+	ConfirmLease(ctx context.Context, d *store.LeaseDecision) (store.ConfirmedLease, error)
 	LeaseHome(ctx context.Context, part int) (store.LeaseHome, error)
 	LeaseHomes(ctx context.Context) ([]store.LeaseHome, error)
 	// LendLeases begins an epoch in Redis, later than those that were, unless the one that is there is in force, or the part came
@@ -73,6 +75,8 @@ type LeaseOptions struct {
 	Timeout time.Duration
 	// Away is how long a part stays in the database at least, once it was brought there: 10 s.
 	Away time.Duration
+	// KeepExpired is how long Redis keeps a place that expired, where whoever prunes would keep it for longer: a minute.
+	KeepExpired time.Duration
 	// Metrics count what happens: counted nowhere.
 	Metrics *Metrics
 	// Log gets a line when Redis stops to answer, and when it answers again: discarded.
@@ -93,6 +97,9 @@ const (
 type Leases struct {
 	Book
 	away      time.Duration
+	expired   time.Duration    // how long a place is kept that expired
+	now       func() time.Time // this process's clock
+	madeUp    bool             // now is also in place of Redis's clock
 	server    *server
 	metrics   *Metrics
 	beginning singleflight.Group
@@ -106,17 +113,22 @@ type Leases struct {
 	homes atomic.Pointer[[]store.LeaseHome]
 }
 
-// NewLeases gives out the places of a book over a Redis, which it looks for at once, aside. [Leases.Close] ends it; the client is the caller's to close afterwards.
+// NewLeases gives out the places of a book over a Redis, which it looks for at once, aside. [Leases.Close] ends it; the client is
+// the caller's to close afterwards.
 func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Leases {
 	orElse(&o.Timeout, defaultTimeout)
 	orElse(&o.Away, 10*time.Second)
+	orElse(&o.KeepExpired, time.Minute)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Leases{Book: book, away: o.Away, begins: make(chan struct{}, beginsAtOnce), metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log)}
+	l := &Leases{
+		Book: book, away: o.Away, expired: o.KeepExpired, now: time.Now,
+		begins: make(chan struct{}, beginsAtOnce), metrics: o.Metrics, server: newServer(client, o.Timeout, o.Metrics, o.Log),
+	}
 	o.Metrics.watch(l.server)
 	l.server.lookAside() // the first who want a place would bring its part home otherwise
 	return l
@@ -128,7 +140,15 @@ func (l *Leases) Close() {
 	l.aside.Wait()
 }
 
-// AcquireLease implements policy.Leases.
+// clock is what scripts take for Redis's clock: "" for its own.
+func (l *Leases) clock() any {
+	if !l.madeUp {
+		return ""
+	}
+	return l.now().UnixMicro()
+}
+
+// AcquireLease implements policy.Leases. A session holds one place: that of another user is given up.
 func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int, onLimit policy.OnLimit) (bool, []policy.KickedSession, error) {
 	if err := store.CheckLease(lease); err != nil {
 		return false, nil, err
@@ -142,17 +162,18 @@ func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int
 		if d, by = l.decide(ctx, part, lease, limit, onLimit); by != placed {
 			break
 		}
-		home, kept, kicked, err := l.ConfirmLease(ctx, d)
+		is, err := l.ConfirmLease(ctx, d)
 		if err != nil {
 			l.forsake(ctx, part)
 			return false, nil, err
 		}
-		if kept {
+		if is.Kept {
 			l.metrics.placed(placed)
-			return d.Granted, kicked, nil
+			l.leave(ctx, is.Left, lease.At)
+			return d.Granted, is.Kicked, nil
 		}
 		l.metrics.placed(void)
-		if l.learn(home); home.Has(d) {
+		if l.learn(is.Home); is.Home.Has(d) {
 			pause(ctx, n) // other places stand in the database than Redis knows of: they may be on their way there
 		} else {
 			l.epochs[part].CompareAndSwap(d.Epoch, 0) // it is over
@@ -160,7 +181,11 @@ func (l *Leases) AcquireLease(ctx context.Context, lease policy.Lease, limit int
 		by = atDatabase
 	}
 	l.metrics.placed(by)
-	return l.Book.AcquireLease(ctx, lease, limit, onLimit)
+	granted, kicked, left, err := l.AcquireLeaseLeaving(ctx, lease, limit, onLimit)
+	if err == nil {
+		l.leave(ctx, left, lease.At)
+	}
+	return granted, kicked, err
 }
 
 // pause waits a little, longer each time.
@@ -200,15 +225,16 @@ func (l *Leases) decide(ctx context.Context, part int, lease policy.Lease, limit
 			}
 			continue
 		}
+		now := l.now()
 		reply, err := l.run(ctx, l.server.timeout, acquireScript, part, leaseField(lease.User), lease.Plan, lease.Node, lease.Session,
-			lease.At.UnixMicro(), lease.Until.UnixMicro(), limit, kick, epoch)
+			now.Sub(lease.At).Microseconds(), lease.Until.Sub(now).Microseconds(), limit, kick, epoch, lease.At.UnixMicro(), l.clock())
 		if err != nil {
 			if !errors.Is(err, errOpen) { // it may have decided all the same
 				l.forsake(ctx, part)
 			}
 			return nil, unanswered
 		}
-		d, err := readDecision(reply, part, lease)
+		d, err := readDecision(reply, part, lease, now)
 		switch {
 		case err != nil:
 			l.forsake(ctx, part)
@@ -278,9 +304,10 @@ func (l *Leases) epoch(ctx context.Context, part int) (int64, error) {
 // write begins an epoch of a part in Redis with the places that stand.
 func (l *Leases) write(ctx context.Context, part int, epoch int64, held []store.HeldLease) error {
 	l.metrics.placed(begun)
-	args := []any{epoch}
+	args, now := []any{epoch, l.clock()}, l.now()
 	for _, h := range held { // ordered by user
-		args = append(args, leaseField(h.User), h.Plan, h.Node, h.Session, h.Acquired.UnixMicro(), h.Seq, h.At.UnixMicro(), h.Until.UnixMicro())
+		args = append(args, leaseField(h.User), h.Plan, h.Node, h.Session, now.Sub(h.Acquired).Microseconds(), h.Seq, h.At.UnixMicro(),
+			h.Until.Sub(now).Microseconds())
 	}
 	reply, err := l.run(ctx, beginTimeout, beginScript, part, args...)
 	if err == nil && reply != int64(1) {
@@ -300,7 +327,8 @@ func (l *Leases) CountLeases(ctx context.Context, user, plan, exceptNode, except
 		return 0, err
 	}
 	if home.Redis {
-		reply, err := l.run(ctx, l.server.timeout, countScript, part, leaseField(user), plan, exceptNode, exceptSession, at.UnixMicro())
+		reply, err := l.run(ctx, l.server.timeout, countScript, part, leaseField(user), plan, exceptNode, exceptSession,
+			l.now().Sub(at).Microseconds(), l.clock())
 		if e, n, ok := pair[int64](reply); err == nil && ok && e == home.Epoch {
 			return int(n), nil
 		}
@@ -331,8 +359,8 @@ func leaseField(user string) string {
 // errReply: Redis answered what no script of this version does.
 var errReply = errors.New("redis answered in no form that is known")
 
-// readDecision reads what acquireScript answered. Where that was in another epoch, there is nothing but that epoch.
-func readDecision(reply any, part int, asked policy.Lease) (*store.LeaseDecision, error) {
+// readDecision reads what acquireScript answered at a moment. Where that was in another epoch, there is nothing but that epoch.
+func readDecision(reply any, part int, asked policy.Lease, at time.Time) (*store.LeaseDecision, error) {
 	d := &store.LeaseDecision{Part: part, Lease: store.HeldLease{Lease: asked}}
 	r, _ := reply.([]any)
 	if len(r) == 1 {
@@ -342,19 +370,11 @@ func readDecision(reply any, part int, asked policy.Lease) (*store.LeaseDecision
 		}
 		return d, nil
 	}
-	if len(r) != 7 {
+	var granted, held int64
+	if len(r) != 7 || !readNumbers(r, &d.Epoch, &d.Number, &granted, &held, &d.Lease.Seq) {
 		return nil, errReply
 	}
-	var numbers [5]int64
-	for i := range numbers {
-		n, ok := r[i].(int64)
-		if !ok {
-			return nil, errReply
-		}
-		numbers[i] = n
-	}
-	d.Epoch, d.Number, d.Granted, d.Lease.Seq = numbers[0], numbers[1], numbers[2] == 1, numbers[4]
-	d.Lease.Acquired = time.UnixMicro(numbers[3]).UTC()
+	d.Granted, d.Lease.Acquired = granted == 1, at.Add(-time.Duration(held)*time.Microsecond)
 	var okKicked, okExpired bool
 	d.Kicked, okKicked = readKicked(r[5])
 	d.Expired, okExpired = readSessions(r[6])
@@ -362,6 +382,35 @@ func readDecision(reply any, part int, asked policy.Lease) (*store.LeaseDecision
 		return nil, errReply
 	}
 	return d, nil
+}
+
+// readExpired reads what expiredScript answered. Where the part is not there, there is nothing.
+func readExpired(reply any, part int) (*store.LeaseDecision, error) {
+	d := &store.LeaseDecision{Part: part}
+	r, _ := reply.([]any)
+	if len(r) == 1 {
+		return d, nil
+	}
+	if len(r) != 3 || !readNumbers(r, &d.Epoch, &d.Number) {
+		return nil, errReply
+	}
+	var ok bool
+	if d.Expired, ok = readSessions(r[2]); !ok {
+		return nil, errReply
+	}
+	return d, nil
+}
+
+// readNumbers reads the numbers that a reply begins with.
+func readNumbers(reply []any, numbers ...*int64) bool {
+	for i, n := range numbers {
+		is, ok := reply[i].(int64)
+		if !ok {
+			return false
+		}
+		*n = is
+	}
+	return true
 }
 
 // readKicked reads a list of node, session, number.

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,28 +59,40 @@ func newPlaces(t testing.TB, url string, client goredis.UniversalClient, timeout
 func TestLeasesConform(t *testing.T) {
 	t.Parallel()
 	client := opened(t, newBox(t).url())
-	var all []*placesOver
+	var alone, racing []*placesOver
 	storetest.RunLeases(t, func(t testing.TB) storetest.Open {
 		require.NoError(t, client.FlushAll(t.Context()).Err())
 		url := storetest.PostgresSchema(t)
 		return func(t testing.TB, now func() time.Time) storetest.Store {
 			db, err := postgres.Open(t.Context(), url)
 			require.NoError(t, err)
-			db.Now = now
+			db.SetClock(now)
 			p := &placesOver{Store: db, leases: NewLeases(db, client, LeaseOptions{Timeout: patience})}
+			p.leases.now, p.leases.madeUp = now, true
 			t.Cleanup(p.leases.Close)
 			p.leases.server.probe(t.Context())
-			all = append(all, p)
+			if strings.Contains(t.Name(), "Race") {
+				racing = append(racing, p)
+			} else {
+				alone = append(alone, p)
+			}
 			return p
 		}
 	})
-	var by = map[placing]float64{}
-	for _, p := range all {
-		for _, what := range []placing{placed, atDatabase, unanswered, void, begun} {
-			by[what] += p.by(what)
+	of := func(all []*placesOver) map[placing]float64 {
+		by := map[placing]float64{}
+		for _, p := range all {
+			for _, what := range []placing{placed, atDatabase, unanswered, void, begun} {
+				by[what] += p.by(what)
+			}
 		}
+		t.Log(by)
+		return by
 	}
-	t.Log(by)
+	by := of(alone)
 	require.Positive(t, by[placed])
-	require.Zero(t, by[unanswered]+by[atDatabase], "Redis decided about every one")
+	require.Zero(t, by[unanswered]+by[atDatabase]+by[void], "Redis decided about every one")
+	by = of(racing) // where a hundred want a place at once, one may be void as often as it is tried
+	require.Positive(t, by[placed])
+	require.Zero(t, by[unanswered])
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -289,6 +290,7 @@ func TestPlacesOfOthersFromOneThatIsCutOff(t *testing.T) {
 		require.False(t, home(user))
 	}
 	c.end(cut, "anna")
+	require.True(t, home("anna"), "Redis would take her place for held")
 	_, granted := c.open(well, "anna")
 	require.True(t, granted, "her place is free")
 	c.renew(cut, "ben")
@@ -302,10 +304,10 @@ func TestPlacesConfirmedOutOfOrder(t *testing.T) {
 	at := c.replicas[0]
 	decide := func() *store.LeaseDecision { return c.decide(at, "anna", policy.OnLimitKickOldest) }
 	confirm := func(d *store.LeaseDecision) []policy.KickedSession {
-		_, kept, kicked, err := at.ConfirmLease(t.Context(), d)
+		is, err := at.ConfirmLease(t.Context(), d)
 		require.NoError(t, err)
-		require.True(t, kept)
-		return kicked
+		require.True(t, is.Kept)
+		return is.Kicked
 	}
 	first := decide()
 	require.Empty(t, confirm(first))
@@ -396,6 +398,29 @@ func TestPlacesThatExpiredBeforeTheyMoved(t *testing.T) {
 	require.EqualValues(t, 1, at.by(placed))
 }
 
+// A place that expired in Redis is dropped there long before it would be in the database, and not at once.
+func TestPlacesThatExpiredArePruned(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 9, patience, opened(t, newBox(t).url()))
+	at := c.replicas[0]
+	now := time.Now()
+	for session, expired := range map[string]time.Duration{"long ago": 2 * time.Minute, "lately": time.Second, "never": -time.Hour} {
+		granted, _, err := at.AcquireLease(t.Context(), policy.Lease{User: "anna", Plan: "gold", Node: "n", Session: strings.ReplaceAll(session, " ", "-"),
+			At: now.Add(-2 * time.Hour), Until: now.Add(-expired)}, 9, policy.OnLimitReject)
+		require.NoError(t, err)
+		require.True(t, granted)
+	}
+	dropped, err := at.PruneLeases(t.Context(), now.Add(-time.Hour))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, dropped)
+	dropped, err = at.PruneLeases(t.Context(), now)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, dropped, "who prunes keeps none that expired")
+	n, err := at.Store.CountLeases(t.Context(), "anna", "gold", "", "", now)
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "the database has dropped them too")
+}
+
 // A session that ends while its part is being lent holds no place there afterwards.
 func TestPlacesThatEndWhileTheyMove(t *testing.T) {
 	t.Parallel()
@@ -425,6 +450,145 @@ func TestPlacesThatEndWhileTheyMove(t *testing.T) {
 	_, granted = c.open(at, "anna")
 	require.True(t, granted, "the place is free")
 	require.EqualValues(t, 1, at.by(placed), "Redis knows")
+}
+
+// A session that comes back as another user gives up the place that it had as the first, wherever either is given out.
+func TestPlacesOfASessionThatChangesItsUser(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"Redis", "PostgreSQL"} {
+		for _, second := range []string{"Redis", "PostgreSQL"} {
+			t.Run(first+" "+second, func(t *testing.T) {
+				t.Parallel()
+				c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
+				at := c.replicas[0]
+				at.leases.away = time.Hour
+				for user, over := range map[string]string{"anna": first, "ben": second} {
+					if over == "PostgreSQL" { // it came home a moment ago
+						c.decide(at, user, policy.OnLimitReject)
+						require.NoError(t, at.KeepLeases(t.Context(), []int{store.LeasePart(user)}))
+						at.leases.learn(store.LeaseHome{Part: store.LeasePart(user)})
+					}
+				}
+				l, granted := c.open(at, "anna")
+				require.True(t, granted)
+				c.held["anna"] = nil
+				l.User, l.At = "ben", l.At.Add(time.Second)
+				granted, kicked, err := at.AcquireLease(t.Context(), l, 1, policy.OnLimitReject)
+				require.NoError(t, err)
+				require.True(t, granted)
+				require.Empty(t, kicked)
+				_, granted = c.open(at, "anna")
+				require.True(t, granted, "nobody watches as her")
+				_, granted = c.open(at, "ben")
+				require.False(t, granted, "the session watches as him")
+				for user, over := range map[string]string{"anna": first, "ben": second} {
+					home, err := at.LeaseHome(t.Context(), store.LeasePart(user))
+					require.NoError(t, err)
+					require.Equal(t, over == "Redis", home.Redis, "nothing moved")
+				}
+			})
+		}
+	}
+}
+
+// Where Redis cannot be told that, the place that was given up is free all the same.
+func TestPlacesOfASessionThatChangesItsUserUntold(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()), opened(t, "unix:///nowhere/redis.sock"))
+	well, cut := c.replicas[0], c.replicas[1]
+	l, granted := c.open(well, "anna")
+	require.True(t, granted)
+	c.held["anna"] = nil
+	l.User, l.At = "ben", l.At.Add(time.Second)
+	granted, _, err := cut.AcquireLease(t.Context(), l, 1, policy.OnLimitReject)
+	require.NoError(t, err)
+	require.True(t, granted)
+	home, err := well.LeaseHome(t.Context(), store.LeasePart("anna"))
+	require.NoError(t, err)
+	require.False(t, home.Redis, "it would take her place for held")
+	_, granted = c.open(well, "anna")
+	require.True(t, granted, "nobody watches as her")
+}
+
+// A session that is refused a place as another user keeps the one that it has, until it is written as denied.
+func TestPlacesOfASessionThatIsRefusedAsAnother(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
+	at := c.replicas[0]
+	l, granted := c.open(at, "anna")
+	require.True(t, granted)
+	_, granted = c.open(at, "ben")
+	require.True(t, granted)
+	old := policy.Lease{User: "ben", Plan: "gold", Node: "n", Session: "old", At: l.At.Add(-time.Hour), Until: l.At.Add(-time.Minute)}
+	granted, _, err := at.AcquireLease(t.Context(), old, 2, policy.OnLimitReject)
+	require.NoError(t, err)
+	require.True(t, granted)
+	l.User, l.At = "ben", l.At.Add(time.Second)
+	granted, _, err = at.AcquireLease(t.Context(), l, 1, policy.OnLimitReject)
+	require.NoError(t, err)
+	require.False(t, granted)
+	c.renew(at, "anna")
+}
+
+// What a session was given as the first user is confirmed after what it was given as the second: it keeps the second.
+func TestPlacesOfASessionThatChangesItsUserOutOfOrder(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
+	at := c.replicas[0]
+	ben := "ben"
+	for n := 0; store.LeasePart(ben) != store.LeasePart("anna"); n++ { // in one part
+		ben = fmt.Sprint("ben ", n)
+	}
+	first := c.decide(at, "anna", policy.OnLimitReject)
+	second := first.Lease.Lease
+	second.User = ben
+	granted, _, err := at.AcquireLease(t.Context(), second, 1, policy.OnLimitReject)
+	require.NoError(t, err)
+	require.True(t, granted)
+	is, err := at.ConfirmLease(t.Context(), first)
+	require.NoError(t, err)
+	require.True(t, is.Kept, "it was, and then the session was another user's")
+	require.Empty(t, is.Left)
+}
+
+// What Redis refuses because of places that the database knows to be free counts for nothing.
+func TestPlacesThatRedisRefusesWrongly(t *testing.T) {
+	t.Parallel()
+	for _, expired := range []bool{false, true} {
+		t.Run(fmt.Sprint("with an expired one: ", expired), func(t *testing.T) {
+			t.Parallel()
+			c := newCrowd(t, 2, patience, opened(t, newBox(t).url()))
+			at := c.replicas[0]
+			take := func(session, plan string, ago time.Duration, limit int, onLimit policy.OnLimit) {
+				now := time.Now().Add(-ago)
+				granted, _, err := at.AcquireLease(t.Context(), policy.Lease{User: "anna", Plan: plan, Node: "n", Session: session,
+					At: now, Until: now.Add(10 * time.Minute)}, limit, onLimit)
+				require.NoError(t, err)
+				require.True(t, granted)
+			}
+			for i := range 4 { // neither those that were kicked, the first two, nor those under another plan are a reason to refuse
+				take(fmt.Sprint("gold", i), "gold", 0, 2, policy.OnLimitKickOldest)
+				take(fmt.Sprint("silver", i), "silver", 0, 4, policy.OnLimitReject)
+			}
+			if expired {
+				take("old", "gold", time.Hour, 3, policy.OnLimitReject)
+			}
+			var ends []policy.Session
+			for _, session := range []string{"gold2", "gold3"} {
+				ends = append(ends, policy.Session{Node: "n", ID: session, State: policy.SessionEnded, Ended: time.Now()})
+			}
+			_, err := at.WriteSessionsEnding(t.Context(), ends) // and Redis is not told
+			require.NoError(t, err)
+			d := c.decide(at, "anna", policy.OnLimitReject)
+			require.False(t, d.Granted, "Redis does not know")
+			require.Equal(t, expired, len(d.Expired) == 1)
+			is, err := at.ConfirmLease(t.Context(), d)
+			require.NoError(t, err)
+			require.False(t, is.Kept)
+			_, granted := c.open(at, "anna")
+			require.True(t, granted, "nobody watches")
+		})
+	}
 }
 
 // A cluster takes every script: each touches one key.

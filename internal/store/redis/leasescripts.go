@@ -11,11 +11,14 @@ import goredis "github.com/redis/go-redis/v9"
 //     state of it (a snapshot that was loaded at a start, a replica that took over before the last writes reached it, a primary
 //     that was one before), so for another one it is not there;
 //   - one for each user who holds places (leaseField): the list of them, packed, each
-//     {plan, node, session, acquired, seq, asked, until}. Moments are microseconds since 1970, below 2^53, which Lua holds exactly.
-//     One that was kicked stays for a while, with an until of GONE, the number of the decision that kicked it, and the second:
-//     later decisions, which rest on it, may be confirmed first, and bring it along.
+//     {plan, node, session, acquired, seq, asked, until}. Moments are microseconds since 1970, below 2^53, which Lua holds exactly,
+//     and by this Redis's clock, as those who ask may have clocks that are apart: they say how long ago something was, and for how
+//     long a place is to stand. Only asked is as its asker says: it is held against nothing but the same session's end. One that was
+//     kicked stays for a while, with an until of GONE, the number of the decision that kicked it, and since when: later decisions,
+//     which rest on it, may be confirmed first, and bring it along.
 //
-// Every script begins with luaPart. "Not there" is answered with an epoch of 0.
+// Every script begins with luaPart. "Not there" is answered with an epoch of 0. Where a script is told a clock, that is what stands
+// for Redis's own: empty but in tests.
 
 const luaPart = `
 local key = KEYS[1]
@@ -35,23 +38,30 @@ local function hold(field, list)
 end
 local PLAN, NODE, SESSION, ACQUIRED, SEQ, ASKED, UNTIL, BY, SINCE = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local GONE = -1
+local function clock(told)
+  if told ~= '' then return tonumber(told) end
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
 local function of(l, node, session) return l[NODE] == node and l[SESSION] == session end
 `
 
 // epochScript answers the part's epoch.
 var epochScript = goredis.NewScript(luaPart + `return epoch()`)
 
-// acquireScript takes or renews a place, as [policy.Leases] has it. ARGV: field, plan, node, session, at, until, limit, "1" where the
-// oldest make room, the epoch. In another epoch it does nothing and answers {epoch}: it may come late. Else it answers {epoch, number, granted, acquired, seq, kicked, expired}: kicked a list of node, session, and the
-// number of the decision that kicked it, expired one of node, session.
+// acquireScript takes or renews a place, as [policy.Leases] has it. ARGV: field, plan, node, session, how long ago it was asked for,
+// for how long it is to stand, limit, "1" where the oldest make room, the epoch, when it was asked for as its asker says, the
+// clock. In another epoch it does nothing and answers {epoch}: it may come late. Else it answers {epoch, number, granted, for how
+// long it has been held, seq, kicked, expired}: kicked a list of node, session, and the number of the decision that kicked it,
+// expired one of node, session.
 var acquireScript = goredis.NewScript(luaPart + `
 local field, plan, node, session = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local at, till, limit, kick = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
-local kept = 10
+local now = clock(ARGV[11])
+local at, till, limit, kick = now - ARGV[5], now + ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1'
+local kept = 10 * 1000000
 local e = epoch()
 if e ~= tonumber(ARGV[9]) then return {e} end
 local number = redis.call('HINCRBY', key, 'number', 1)
-local now = tonumber(redis.call('TIME')[1])
 local mine, own, lapsed, left, theirs, rest, gone, expired, seq = nil, nil, nil, nil, {}, {}, {}, {}, 0
 for _, l in ipairs(held(field)) do
   if l[UNTIL] == GONE then
@@ -93,7 +103,7 @@ for _, l in ipairs(theirs) do table.insert(rest, l) end
 local acquired = at
 if grant then
   if mine then acquired, seq = mine[ACQUIRED], mine[SEQ] else seq = seq + 1 end
-  table.insert(rest, {plan, node, session, acquired, seq, at, till})
+  table.insert(rest, {plan, node, session, acquired, seq, tonumber(ARGV[10]), till})
 else
   if own then table.insert(rest, own) end
   if left then table.insert(gone, left) end
@@ -110,15 +120,15 @@ for _, l in ipairs(gone) do
   table.insert(kicked, l[BY])
 end
 hold(field, rest)
-return {e, number, grant and 1 or 0, acquired, seq, kicked, expired}`)
+return {e, number, grant and 1 or 0, now - acquired, seq, kicked, expired}`)
 
-// renewScript sets until when places are held. ARGV: the epoch, until, and of each place field, node, session. It answers {epoch,
-// the numbers (from 1) of those that are not held}; where the epoch is another one, nothing was done.
+// renewScript sets until when places are held. ARGV: the epoch, for how long, the clock, and of each place field, node, session. It
+// answers {epoch, the numbers (from 1) of those that are not held}; where the epoch is another one, nothing was done.
 var renewScript = goredis.NewScript(luaPart + `
-local e, till, lost = epoch(), tonumber(ARGV[2]), {}
+local e, till, lost = epoch(), clock(ARGV[3]) + ARGV[2], {}
 if e ~= tonumber(ARGV[1]) then return {e, lost} end
 local lists, named = {}, {}
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local field = ARGV[i]
   if not lists[field] then
     lists[field], named[field] = held(field), {}
@@ -127,7 +137,7 @@ for i = 3, #ARGV, 3 do
     end
   end
   local l = named[field][ARGV[i + 2] .. ' ' .. ARGV[i + 1]]
-  if l then l[UNTIL] = till else table.insert(lost, (i - 3) / 3 + 1) end
+  if l then l[UNTIL] = till else table.insert(lost, (i - 4) / 3 + 1) end
 end
 for field, list in pairs(lists) do hold(field, list) end
 return {e, lost}`)
@@ -151,36 +161,38 @@ for field, asked in pairs(ends) do
 end
 return 1`)
 
-// countScript counts the places that others hold. ARGV: field, plan, the node and session that do not count, at. It answers {epoch,
-// how many}.
+// countScript counts the places that others hold. ARGV: field, plan, the node and session that do not count, how long ago, the clock.
+// It answers {epoch, how many}.
 var countScript = goredis.NewScript(luaPart + `
-local n = 0
+local n, at = 0, clock(ARGV[6]) - ARGV[5]
 for _, l in ipairs(held(ARGV[1])) do
-  if l[PLAN] == ARGV[2] and not of(l, ARGV[3], ARGV[4]) and l[UNTIL] > tonumber(ARGV[5]) then n = n + 1 end
+  if l[PLAN] == ARGV[2] and not of(l, ARGV[3], ARGV[4]) and l[UNTIL] > at then n = n + 1 end
 end
 return {epoch(), n}`)
 
-// beginScript begins an epoch with the places that stand, unless a later one has begun. ARGV: the epoch, and of each place, ordered by
-// field, the field and what is in its list.
+// beginScript begins an epoch with the places that stand, unless a later one has begun. ARGV: the epoch, the clock, and of each place,
+// ordered by field, the field and what is in its list, with how long ago it was acquired and for how long it stands.
 var beginScript = goredis.NewScript(luaPart + `
 if epoch() >= tonumber(ARGV[1]) then return 0 end
 redis.call('DEL', key)
-local field, list = nil, {}
-for i = 2, #ARGV, 8 do
+local now, field, list = clock(ARGV[2]), nil, {}
+for i = 3, #ARGV, 8 do
   if field and field ~= ARGV[i] then
     hold(field, list)
     list = {}
   end
   field = ARGV[i]
-  table.insert(list, {ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]), tonumber(ARGV[i + 7])})
+  table.insert(list, {ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], now - ARGV[i + 4], tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]),
+    now + ARGV[i + 7]})
 end
 if field then hold(field, list) end
 redis.call('HSET', key, 'epoch', ARGV[1], 'run', run)
 return 1`)
 
-// expiredScript drops the places that ended before a moment. ARGV: the moment. It answers {epoch, number, list of node, session}.
+// expiredScript drops the places that ended a while ago. ARGV: how long ago, the clock. It answers {epoch, number, list of node,
+// session}.
 var expiredScript = goredis.NewScript(luaPart + `
-local before, gone = tonumber(ARGV[1]), {}
+local before, gone = clock(ARGV[2]) - ARGV[1], {}
 local e = epoch()
 if e == 0 then return {0} end
 for _, field in ipairs(redis.call('HKEYS', key)) do

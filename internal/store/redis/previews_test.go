@@ -119,7 +119,7 @@ func TestPreviewsAsOfADriver(t *testing.T) {
 						case *sqlite.Store:
 							db.Now = now
 						case *postgres.Store:
-							db.Now = now
+							db.SetClock(now)
 						}
 						r := newReplica(t, db, client)
 						t.Cleanup(func() {
