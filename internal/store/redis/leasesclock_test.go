@@ -82,7 +82,9 @@ func (a *apart) lend(p *placesOver, user string, away time.Duration) bool {
 	a.t.Helper()
 	part := store.LeasePart(user)
 	lent, err := p.LendLeases(a.t.Context(), part, away, func(ctx context.Context) (int64, error) { return p.leases.epoch(ctx, part) },
-		func(ctx context.Context, epoch int64, held []store.HeldLease) error { return p.leases.write(ctx, part, epoch, held) })
+		func(ctx context.Context, epoch int64, held []store.HeldLease) error {
+			return p.leases.write(ctx, part, epoch, held)
+		})
 	require.NoError(a.t, err)
 	return lent
 }
