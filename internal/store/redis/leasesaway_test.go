@@ -297,6 +297,27 @@ func TestPlacesOfOthersFromOneThatIsCutOff(t *testing.T) {
 	require.True(t, home("ben"), "what was renewed here would expire there")
 }
 
+// cutOffLate is a database that is away when it is to wait for who is lending parts.
+type cutOffLate struct{ Book }
+
+func (cutOffLate) AwaitLent(context.Context, []int) error { return store.ErrUnavailable }
+
+// Who does not know whether Redis was told before what follows does not tell it: the part comes home.
+func TestPlacesGivenUpByOneThatIsCutOffLate(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
+	at := c.replicas[0]
+	at.leases.Book = cutOffLate{at.Store}
+	_, granted := c.open(at, "anna")
+	require.True(t, granted)
+	c.end(at, "anna")
+	home, err := at.LeaseHome(t.Context(), store.LeasePart("anna"))
+	require.NoError(t, err)
+	require.False(t, home.Redis)
+	_, granted = c.open(at, "anna")
+	require.True(t, granted, "her place is free")
+}
+
 // The newest takes the place of one that took another's a moment ago, and is confirmed first.
 func TestPlacesConfirmedOutOfOrder(t *testing.T) {
 	t.Parallel()
