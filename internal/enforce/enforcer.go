@@ -269,38 +269,34 @@ func (e *Enforcer) Record(s *policy.Session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n := e.nodeOf(s.Node)
-	if s.Instance != n.instance {
-		e.noticeInstance(n, intern1(s.Instance))
-	}
+	e.noticeInstance(n, s.Instance)
 	if s.State == policy.SessionEnded {
 		e.recordEnd(n, *s)
 		return
 	}
-	if known := n.sessions[s.ID]; known == nil || !e.recordSame(n, known, s) {
-		e.recordDecision(n, *s)
+	n.late.note(s.Opened, s.Told)
+	if known := n.sessions[s.ID]; known == nil || !e.recordSame(known, s) {
+		e.recordDecision(n, known, *s)
 	}
 }
 
 // recordSame remembers a decision about a session that runs, where it is the one that stands: most are. It says whether it is.
 // The caller holds the lock.
-func (e *Enforcer) recordSame(n *node, s *session, decided *policy.Session) bool {
+func (e *Enforcer) recordSame(s *session, decided *policy.Session) bool {
 	if !decided.Rerun || decided.State != policy.SessionOpen || s.errand != nil || !e.changed.Before(decided.Opened) || !s.keptAs(decided) {
 		return false
 	}
-	n.late.note(decided.Opened, decided.Told)
 	s.Decided, s.PreviewFrom, s.Rerun = decided.Decided, decided.PreviewFrom, true
 	e.number++
 	s.number = e.number
-	n.wakeToTag(s)
+	s.node.wakeToTag(s)
 	return true
 }
 
-// recordDecision remembers a decision. The caller holds the lock.
-func (e *Enforcer) recordDecision(n *node, decided policy.Session) {
+// recordDecision remembers a decision about a session; nil: about one that is not known yet. The caller holds the lock.
+func (e *Enforcer) recordDecision(n *node, s *session, decided policy.Session) {
 	intern(&decided)
 	began := decided.Opened
-	n.late.note(began, decided.Told)
-	s := n.sessions[decided.ID]
 	kept := false // the store has it so already
 	switch {
 	case s == nil:
@@ -371,10 +367,12 @@ func (e *Enforcer) answered(s *session, decided *policy.Session) {
 func (e *Enforcer) recordEnd(n *node, end policy.Session) {
 	intern(&end)
 	s := n.sessions[end.ID]
-	if end.ID = strings.Clone(end.ID); s == nil {
+	if s == nil {
+		end.ID = strings.Clone(end.ID)
 		e.writer.Record(end)
 		return
 	}
+	end.ID = s.ID
 	if s.lateKnown && s.State == policy.SessionOpen {
 		end.Opened = end.Ended.Add(-end.Duration) // only now it is known
 	} else if ofEarlierLife(s, &end) {

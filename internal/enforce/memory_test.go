@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
@@ -44,6 +45,26 @@ func TestStrangersDoNotKeepTheListsThatTheyWereSeenIn(t *testing.T) {
 	}
 	if grown := heapInUse() - before; grown > strangers*size/4 {
 		t.Errorf("%d strangers keep %d KiB", strangers, grown>>10)
+	}
+	runtime.KeepAlive(e)
+}
+
+// What a trigger tells comes with all that was sent, and only what is needed of it is kept.
+func TestOfATriggerOnlyWhatIsNeededIsKept(t *testing.T) {
+	const nodes, size = 200, 64 << 10
+	e := NewEnforcer(blank{}, Options{})
+	now := time.Now()
+	before := heapInUse()
+	for i := range nodes {
+		sent := fmt.Sprintf("edge-%04d instance-%04d session-%04d live+%04d HLS ", i, i, i, i) + strings.Repeat("x", size)
+		of := strings.Fields(sent)
+		e.Record(&policy.Session{
+			Node: of[0], Instance: of[1], ID: of[2], Stream: of[3], Connector: of[4], State: policy.SessionOpen, Opened: now, Decided: now,
+		})
+		e.Record(&policy.Session{Node: of[0], Instance: of[1], ID: of[3], State: policy.SessionEnded, Ended: now})
+	}
+	if grown := heapInUse() - before; grown > nodes*size/4 {
+		t.Errorf("%d nodes and sessions keep %d KiB", nodes, grown>>10)
 	}
 	runtime.KeepAlive(e)
 }

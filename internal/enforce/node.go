@@ -104,6 +104,7 @@ func (e *Enforcer) nodeOf(name string) *node {
 	if n := e.nodes[name]; n != nil {
 		return n
 	}
+	name = intern1(name) // it is part of what was sent
 	if e.unnamed != nil {
 		n := e.unnamed
 		e.unnamed = nil
@@ -198,7 +199,7 @@ func (e *Enforcer) noticeInstance(n *node, instance string) {
 		return
 	}
 	was := n.instance
-	n.instance, n.late = instance, lateness{}
+	n.instance, n.late = intern1(instance), lateness{}
 	if was != "" {
 		n.earlier = append(n.earlier, was)
 		if len(n.earlier) > 8 {
