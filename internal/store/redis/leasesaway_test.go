@@ -128,6 +128,13 @@ func newCrowd(t *testing.T, limit int, timeout time.Duration, clients ...goredis
 	return c
 }
 
+// atOne is a crowd of which each may have one session, at a single replica, and that replica.
+func atOne(t *testing.T) (*crowd, *placesOver) {
+	t.Helper()
+	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
+	return c, c.replicas[0]
+}
+
 // rush has everybody open, renew and end sessions at every replica at once; does is called now and then.
 func (c *crowd) rush(users, rounds int, does func(step int)) {
 	const workers, every = 8, 25
@@ -305,8 +312,7 @@ func (cutOffLate) AwaitLent(context.Context, []int) error { return store.ErrUnav
 // Who does not know whether Redis was told before what follows does not tell it: the part comes home.
 func TestPlacesGivenUpByOneThatIsCutOffLate(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
-	at := c.replicas[0]
+	c, at := atOne(t)
 	at.leases.Book = cutOffLate{at.Store}
 	_, granted := c.open(at, "anna")
 	require.True(t, granted)
@@ -321,8 +327,7 @@ func TestPlacesGivenUpByOneThatIsCutOffLate(t *testing.T) {
 // The newest takes the place of one that took another's a moment ago, and is confirmed first.
 func TestPlacesConfirmedOutOfOrder(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
-	at := c.replicas[0]
+	c, at := atOne(t)
 	decide := func() *store.LeaseDecision { return c.decide(at, "anna", policy.OnLimitKickOldest) }
 	confirm := func(d *store.LeaseDecision) []policy.KickedSession {
 		is, err := at.ConfirmLease(t.Context(), d)
@@ -407,8 +412,7 @@ func (c *crowd) renewOrAskAgain(at *placesOver, user string) {
 // A place that expired while its part was in the database does not stand again because the part moves.
 func TestPlacesThatExpiredBeforeTheyMoved(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
-	at := c.replicas[0]
+	c, at := atOne(t)
 	now := time.Now()
 	old := policy.Lease{User: "anna", Plan: "gold", Node: "n", Session: "old", At: now.Add(-time.Hour), Until: now.Add(-time.Minute)}
 	granted, _, err := at.Store.AcquireLease(t.Context(), old, 1, policy.OnLimitReject)
@@ -445,8 +449,7 @@ func TestPlacesThatExpiredArePruned(t *testing.T) {
 // A session that ends while its part is being lent holds no place there afterwards.
 func TestPlacesThatEndWhileTheyMove(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
-	at := c.replicas[0]
+	c, at := atOne(t)
 	now := time.Now()
 	part := store.LeasePart("anna")
 	l := policy.Lease{User: "anna", Plan: "gold", Node: "n", Session: "1", At: now, Until: now.Add(time.Hour)}
@@ -480,8 +483,7 @@ func TestPlacesOfASessionThatChangesItsUser(t *testing.T) {
 		for _, second := range []string{"Redis", "PostgreSQL"} {
 			t.Run(first+" "+second, func(t *testing.T) {
 				t.Parallel()
-				c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
-				at := c.replicas[0]
+				c, at := atOne(t)
 				at.leases.away = time.Hour
 				for user, over := range map[string]string{"anna": first, "ben": second} {
 					if over == "PostgreSQL" { // it came home a moment ago
@@ -534,8 +536,7 @@ func TestPlacesOfASessionThatChangesItsUserUntold(t *testing.T) {
 // A session that is refused a place as another user keeps the one that it has, until it is written as denied.
 func TestPlacesOfASessionThatIsRefusedAsAnother(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
-	at := c.replicas[0]
+	c, at := atOne(t)
 	l, granted := c.open(at, "anna")
 	require.True(t, granted)
 	_, granted = c.open(at, "ben")
@@ -554,8 +555,7 @@ func TestPlacesOfASessionThatIsRefusedAsAnother(t *testing.T) {
 // What a session was given as the first user is confirmed after what it was given as the second: it keeps the second.
 func TestPlacesOfASessionThatChangesItsUserOutOfOrder(t *testing.T) {
 	t.Parallel()
-	c := newCrowd(t, 1, patience, opened(t, newBox(t).url()))
-	at := c.replicas[0]
+	c, at := atOne(t)
 	ben := "ben"
 	for n := 0; store.LeasePart(ben) != store.LeasePart("anna"); n++ { // in one part
 		ben = fmt.Sprint("ben ", n)
