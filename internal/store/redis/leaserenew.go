@@ -90,24 +90,23 @@ func (r *renewal) there(ctx context.Context, byPart map[int][]policy.Place, epoc
 	if len(byPart) == 0 {
 		return missing
 	}
-	pipeline := r.l.server.client.Pipeline()
 	asked := make(map[int]*goredis.Cmd, len(byPart))
-	for part, places := range byPart {
-		args := []any{epoch(part), r.stands.Microseconds(), r.l.clock()}
-		for _, p := range places {
-			args = append(args, leaseField(p.User), r.node, p.Session)
-		}
-		asked[part] = renewScript.Eval(ctx, pipeline, []string{leaseKey(part)}, args...)
-	}
 	_ = r.l.server.callWithin(ctx, beginTimeout, func(ctx context.Context) error { // each says it for its own part
-		_, err := pipeline.Exec(ctx)
+		err := r.ask(ctx, asked, byPart, epoch, renewScript.EvalSha)
+		if unknown := withoutScript(asked, byPart); len(unknown) > 0 {
+			err = r.ask(ctx, asked, unknown, epoch, renewScript.Eval)
+		}
 		return err
 	})
 	for part, places := range byPart {
+		if asked[part] == nil { // nothing is asked of it
+			r.home(map[int][]policy.Place{part: places})
+			continue
+		}
 		reply, each := asked[part].Result()
 		e, lost, ok := pair[[]any](reply)
 		switch {
-		case each != nil || !ok: // also where nothing was sent
+		case each != nil || !ok:
 			r.home(map[int][]policy.Place{part: places})
 		case e != epoch(part):
 			missing[part] = places
@@ -120,6 +119,33 @@ func (r *renewal) there(ctx context.Context, byPart map[int][]policy.Place, epoc
 		}
 	}
 	return missing
+}
+
+// ask has Redis renew places, all in one go. Its command for each part is in asked.
+func (r *renewal) ask(ctx context.Context, asked map[int]*goredis.Cmd, byPart map[int][]policy.Place, epoch func(part int) int64,
+	eval func(context.Context, goredis.Scripter, []string, ...any) *goredis.Cmd,
+) error {
+	pipeline := r.l.server.client.Pipeline()
+	for part, places := range byPart {
+		args := []any{epoch(part), r.stands.Microseconds(), r.l.clock(), r.node}
+		for _, p := range places {
+			args = append(args, leaseField(p.User), p.Session)
+		}
+		asked[part] = eval(ctx, pipeline, []string{leaseKey(part)}, args...)
+	}
+	_, err := pipeline.Exec(ctx)
+	return err
+}
+
+// withoutScript are those of parts whose server does not know the script: it was started anew, or told to forget all of them.
+func withoutScript(asked map[int]*goredis.Cmd, byPart map[int][]policy.Place) map[int][]policy.Place {
+	unknown := map[int][]policy.Place{}
+	for part, command := range asked {
+		if goredis.HasErrorPrefix(command.Err(), "NOSCRIPT") {
+			unknown[part] = byPart[part]
+		}
+	}
+	return unknown
 }
 
 // begin begins new epochs of parts that Redis lacks, and returns those where it did.

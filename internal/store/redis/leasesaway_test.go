@@ -446,6 +446,38 @@ func TestPlacesThatExpiredArePruned(t *testing.T) {
 	require.Equal(t, 1, n, "the database has dropped them too")
 }
 
+// Renewals are what Redis has most of, so they name their script in place of sending it. A Redis that does not know it is told,
+// and that is no reason for a place to move or to be lost.
+func TestRenewalsNameTheirScript(t *testing.T) {
+	t.Parallel()
+	box := newBox(t)
+	client := opened(t, box.url())
+	c := newCrowd(t, 2, patience, client)
+	at := c.replicas[0]
+	for _, user := range []string{"anna", "ben", "cleo"} {
+		_, granted := c.open(at, user)
+		require.True(t, granted)
+	}
+	homes, err := at.Store.LeaseHomes(t.Context())
+	require.NoError(t, err)
+	for _, known := range []bool{false, true, true} {
+		if !known {
+			require.NoError(t, client.ScriptFlush(t.Context()).Err())
+		}
+		require.NoError(t, client.ConfigResetStat(t.Context()).Err())
+		for _, user := range []string{"anna", "ben", "cleo"} {
+			c.renew(at, user)
+		}
+		stats, err := client.Info(t.Context(), "commandstats").Result()
+		require.NoError(t, err)
+		require.Contains(t, stats, "cmdstat_evalsha:")
+		require.Equal(t, !known, strings.Contains(stats, "cmdstat_eval:"), "its text is sent where it is not known: %s", stats)
+	}
+	after, err := at.Store.LeaseHomes(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, homes, after)
+}
+
 // A session that ends while its part is being lent holds no place there afterwards.
 func TestPlacesThatEndWhileTheyMove(t *testing.T) {
 	t.Parallel()

@@ -122,22 +122,23 @@ end
 hold(field, rest)
 return {e, number, grant and 1 or 0, now - acquired, seq, kicked, expired}`)
 
-// renewScript sets until when places are held. ARGV: the epoch, for how long, the clock, and of each place field, node, session. It
-// answers {epoch, the numbers (from 1) of those that are not held}; where the epoch is another one, nothing was done.
+// renewScript sets until when places of a node's sessions are held. ARGV: the epoch, for how long, the clock, the node, and of each
+// place field and session. It answers {epoch, the numbers (from 1) of those that are not held}; where the epoch is another one,
+// nothing was done.
 var renewScript = goredis.NewScript(luaPart + `
 local e, till, lost = epoch(), clock(ARGV[3]) + ARGV[2], {}
 if e ~= tonumber(ARGV[1]) then return {e, lost} end
 local lists, named = {}, {}
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 2 do
   local field = ARGV[i]
   if not lists[field] then
     lists[field], named[field] = held(field), {}
     for _, l in ipairs(lists[field]) do
-      if l[UNTIL] ~= GONE then named[field][l[SESSION] .. ' ' .. l[NODE]] = l end
+      if l[NODE] == ARGV[4] and l[UNTIL] ~= GONE then named[field][l[SESSION]] = l end
     end
   end
-  local l = named[field][ARGV[i + 2] .. ' ' .. ARGV[i + 1]]
-  if l then l[UNTIL] = till else table.insert(lost, (i - 4) / 3 + 1) end
+  local l = named[field][ARGV[i + 1]]
+  if l then l[UNTIL] = till else table.insert(lost, (i - 3) / 2) end
 end
 for field, list in pairs(lists) do hold(field, list) end
 return {e, lost}`)
