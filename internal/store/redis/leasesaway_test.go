@@ -446,6 +446,30 @@ func TestPlacesThatExpiredArePruned(t *testing.T) {
 	require.Equal(t, 1, n, "the database has dropped them too")
 }
 
+// A session that was kicked is remembered for a while, and then no longer: also where its user never asks again.
+func TestKickedPlacesAreForgotten(t *testing.T) {
+	t.Parallel()
+	client := opened(t, newBox(t).url())
+	c := newCrowd(t, 1, patience, client)
+	at := c.replicas[0]
+	later := time.Duration(0)
+	at.leases.now, at.leases.madeUp = func() time.Time { return time.Now().Add(later) }, true
+	c.turn(at, "anna")
+	c.turn(at, "anna")
+	for _, after := range []struct {
+		since time.Duration
+		all   int64
+	}{{5 * time.Second, 2}, {11 * time.Second, 1}} {
+		later = after.since
+		_, err := at.PruneLeases(t.Context(), time.Now())
+		require.NoError(t, err)
+		all, err := client.Eval(t.Context(), `return #cmsgpack.unpack(redis.call('HGET', KEYS[1], ARGV[1]))`,
+			[]string{leaseKey(store.LeasePart("anna"))}, leaseField("anna")).Int64()
+		require.NoError(t, err)
+		require.Equal(t, after.all, all, "after %v", after.since)
+	}
+}
+
 // Renewals are what Redis has most of, so they name their script in place of sending it. A Redis that does not know it is told,
 // and that is no reason for a place to move or to be lost.
 func TestRenewalsNameTheirScript(t *testing.T) {

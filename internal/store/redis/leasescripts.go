@@ -14,8 +14,8 @@ import goredis "github.com/redis/go-redis/v9"
 //     {plan, node, session, acquired, seq, asked, until}. Moments are microseconds since 1970, below 2^53, which Lua holds exactly,
 //     and by this Redis's clock, as those who ask may have clocks that are apart: they say how long ago something was, and for how
 //     long a place is to stand. Only asked is as its asker says: it is held against nothing but the same session's end. One that was
-//     kicked stays for a while, with an until of GONE, the number of the decision that kicked it, and since when: later decisions,
-//     which rest on it, may be confirmed first, and bring it along.
+//     kicked stays for a while (REMEMBERED), with an until of GONE, the number of the decision that kicked it, and since when: later
+//     decisions, which rest on it, may be confirmed first, and bring it along.
 //
 // Every script begins with luaPart. "Not there" is answered with an epoch of 0. Where a script is told a clock, that is what stands
 // for Redis's own: empty but in tests.
@@ -37,7 +37,7 @@ local function hold(field, list)
   if #list == 0 then redis.call('HDEL', key, field) else redis.call('HSET', key, field, cmsgpack.pack(list)) end
 end
 local PLAN, NODE, SESSION, ACQUIRED, SEQ, ASKED, UNTIL, BY, SINCE = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local GONE = -1
+local GONE, REMEMBERED = -1, 10 * 1000000
 local function clock(told)
   if told ~= '' then return tonumber(told) end
   local time = redis.call('TIME')
@@ -58,7 +58,6 @@ var acquireScript = goredis.NewScript(luaPart + `
 local field, plan, node, session = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = clock(ARGV[11])
 local at, till, limit, kick = now - ARGV[5], now + ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1'
-local kept = 10 * 1000000
 local e = epoch()
 if e ~= tonumber(ARGV[9]) then return {e} end
 local number = redis.call('HINCRBY', key, 'number', 1)
@@ -67,7 +66,7 @@ for _, l in ipairs(held(field)) do
   if l[UNTIL] == GONE then
     if of(l, node, session) then
       left = l
-    elseif l[PLAN] == plan and now - l[SINCE] <= kept then
+    elseif l[PLAN] == plan and now - l[SINCE] <= REMEMBERED then
       table.insert(gone, l)
     end
   elseif l[PLAN] == plan and l[UNTIL] <= at then
@@ -190,19 +189,22 @@ if field then hold(field, list) end
 redis.call('HSET', key, 'epoch', ARGV[1], 'run', run)
 return 1`)
 
-// expiredScript drops the places that ended a while ago. ARGV: how long ago, the clock. It answers {epoch, number, list of node,
-// session}.
+// expiredScript drops the places that ended a while ago, and those of kicked sessions that are remembered for nobody any more.
+// ARGV: how long ago, the clock. It answers {epoch, number, list of node, session}: those that ended.
 var expiredScript = goredis.NewScript(luaPart + `
-local before, gone = clock(ARGV[2]) - ARGV[1], {}
+local now, ended = clock(ARGV[2]), {}
+local before = now - ARGV[1]
 local e = epoch()
 if e == 0 then return {0} end
 for _, field in ipairs(redis.call('HKEYS', key)) do
   if string.sub(field, 1, 2) == 'u:' then
     local list, rest = held(field), {}
     for _, l in ipairs(list) do
-      if l[UNTIL] ~= GONE and l[UNTIL] < before then
-        table.insert(gone, l[NODE])
-        table.insert(gone, l[SESSION])
+      if l[UNTIL] == GONE then
+        if now - l[SINCE] <= REMEMBERED then table.insert(rest, l) end
+      elseif l[UNTIL] < before then
+        table.insert(ended, l[NODE])
+        table.insert(ended, l[SESSION])
       else
         table.insert(rest, l)
       end
@@ -210,4 +212,4 @@ for _, field in ipairs(redis.call('HKEYS', key)) do
     if #rest < #list then hold(field, rest) end
   end
 end
-return {e, redis.call('HINCRBY', key, 'number', 1), gone}`)
+return {e, redis.call('HINCRBY', key, 'number', 1), ended}`)
