@@ -242,6 +242,21 @@ func TestRatio(t *testing.T) {
 	assert.Equal(t, 11*time.Microsecond, p50)
 }
 
+// What is written below the lines of an axis does not run together, however large the figures are.
+func TestAxis(t *testing.T) {
+	for most := 1.0; most < 2e6; most *= 1.07 {
+		s := fromZero(most, 260)
+		require.GreaterOrEqual(t, len(s.ticks), 3, "%v", most)
+		for i, tick := range s.ticks {
+			require.LessOrEqual(t, tick, most)
+			if i > 0 {
+				apart := s.at(tick) - s.at(s.ticks[i-1])
+				require.Greater(t, apart, charWidth*float64(len(Thousands(tick))), "%v of %v", tick, most)
+			}
+		}
+	}
+}
+
 // Everything stands within the picture, whatever the figures are, and what is longer is more.
 func TestCharts(t *testing.T) {
 	for name, n := range map[string][2]int{"usual": {40_000, 9_000}, "few": {2, 4}, "even": {1000, 1000}} {

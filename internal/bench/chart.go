@@ -167,13 +167,13 @@ func (c *Chart) scale(panel int) scale {
 	return fromZero(most, room)
 }
 
-// fromZero is an axis with four or five lines from zero.
+// fromZero is an axis from zero with three to five lines, so that there is room for what is written below each.
 func fromZero(most, room float64) scale {
 	most = max(most, 1)
-	step := math.Pow(10, math.Floor(math.Log10(most)))
-	for _, finer := range []float64{5, 2.5, 2} {
-		if most/step < 3.5 {
-			step = math.Pow(10, math.Floor(math.Log10(most))) / 10 * finer
+	step := math.Pow(10, math.Floor(math.Log10(most))) / 5
+	for _, coarser := range []float64{2.5, 2, 2} { // a half, one, two of the power of ten that is in it
+		if most/step > 4 {
+			step *= coarser
 		}
 	}
 	s := scale{at: func(v float64) float64 { return v / most * room }}
