@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"authhook/internal/store"
+	"authhook/internal/store/redis"
+	"authhook/internal/store/storetest"
+)
+
+// A service that is told of changes need not wait until it reads the feed by itself: by PostgreSQL's notifications, and through
+// Redis, here over a database that tells nobody anything.
+func TestAServiceReadsTheFeedWhenItIsTold(t *testing.T) {
+	t.Run("by PostgreSQL", func(t *testing.T) {
+		db := storetest.PostgresSchema(t)
+		s := serveForTest(t, "--database-url", db)
+		s.waitLog(t, "listening for changes by others")
+		s.readsWhenTold(t, func(int64) { storetest.PostgresExec(t, db, `NOTIFY authhook_changes`) })
+		assert.Zero(t, s.stop(), s.log.String())
+	})
+	t.Run("through Redis", func(t *testing.T) {
+		box := newRedis(t) // others tell each other of their changes through the shared one
+		s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", box.url)
+		other := redis.NewHint(redisClient(t, box.url), redis.HintOptions{})
+		defer other.Close()
+		s.readsWhenTold(t, func(n int64) { other.Publish(t.Context(), n) })
+		assert.Zero(t, s.stop(), s.log.String())
+	})
+}
+
+// readsWhenTold tells a service of changes until it has several times read the feed twice within less time than it waits by itself.
+func (s *served) readsWhenTold(t *testing.T, tell func(number int64)) {
+	t.Helper()
+	const byItself, often = 200 * time.Millisecond, 5
+	type read struct{ earliest, latest time.Time } // between these was the last one
+	look := func() read {
+		before := time.Now()
+		behind, err := strconv.ParseFloat(s.counted(t, "authhook_changes_behind_seconds"), 64)
+		require.NoError(t, err)
+		ago := time.Duration(behind * float64(time.Second))
+		return read{before.Add(-ago), time.Now().Add(-ago)}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	last := look()
+	for n, soon := int64(1), 0; soon < often; n++ {
+		require.NoError(t, ctx.Err(), "it reads the feed as if it had not been told")
+		tell(n)
+		if now := look(); now.earliest.After(last.latest) {
+			if now.latest.Sub(last.earliest) < byItself-10*time.Millisecond {
+				soon++
+			}
+			last = now
+		}
+	}
+}
+
+// A service tells the others through Redis of what it has changed.
+func TestAServiceTellsOthersThroughRedis(t *testing.T) {
+	box := newRedis(t)
+	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", box.url, "--admin-token", adminToken)
+	other := redis.NewHint(redisClient(t, box.url), redis.HintOptions{})
+	defer other.Close()
+	told := make(chan struct{}, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	var listening sync.WaitGroup
+	listening.Go(func() { assert.NoError(t, other.Run(ctx, func() { told <- struct{}{} })) })
+	defer listening.Wait()
+	defer cancel()
+	heard := func() bool {
+		select {
+		case <-told:
+			return true
+		default:
+			return false
+		}
+	}
+	require.Eventually(t, heard, 30*time.Second, time.Millisecond, "it listens")
+	require.Eventually(t, func() bool { // until the service has found its Redis, it tells nobody
+		s.member(t, store.NewID("user"))
+		return heard()
+	}, 30*time.Second, 10*time.Millisecond, "not told of a change")
+	assert.Zero(t, s.stop(), s.log.String())
+}
