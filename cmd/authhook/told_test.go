@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"authhook/client"
+	"authhook/internal/mist"
+	"authhook/internal/mist/misttest"
 	"authhook/internal/store"
 	"authhook/internal/store/redis"
 	"authhook/internal/store/storetest"
@@ -88,4 +94,38 @@ func TestAServiceTellsOthersThroughRedis(t *testing.T) {
 		return heard()
 	}, 30*time.Second, 10*time.Millisecond, "not told of a change")
 	assert.Zero(t, s.stop(), s.log.String())
+}
+
+// A session that loses its place to one elsewhere is cut when the feed tells, and not only when the places of its node are renewed:
+// then two of them would be cut no sooner one after the other.
+func TestAServiceIsToldOfAPlaceThatIsLost(t *testing.T) {
+	const renewed = 10 * time.Second
+	m, guard := guarded(t, "edge-1")
+	m.AddStream("live+fight")
+	args := []string{"--database-url", storetest.PostgresSchema(t), "--catalog", write(t, "catalog.yaml", fleetCatalog), "--admin-token", adminToken}
+	here := serveForTest(t, append(args, "--mist", "edge-1="+m.UDPURL())...)
+	guard(here)
+	elsewhere := serveForTest(t, append(args, "--node", "edge-2")...)
+	key := here.member(t, "anna")
+	_, err := here.api(t, adminToken).AddEntitlementWithResponse(t.Context(), "anna", client.EntitlementRequest{Plan: "newest"})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var last time.Time
+	for n := byte(1); ; n++ {
+		p := m.Connect(misttest.Viewer{Stream: "live+fight", Token: key, Address: netip.AddrFrom4([4]byte{10, 0, 0, n})})
+		require.NoError(t, p.Wait(ctx, misttest.Watching))
+		lines := strings.Split(recordedWithKey(t, "live+fight", key), "\n")
+		address := netip.AddrFrom4([4]byte{192, 0, 2, n})
+		lines[1], lines[5] = address.String(), mist.SessionID(mist.DefaultSessionMode, lines[0], address, key, lines[3])
+		require.Equal(t, "true", elsewhere.ask(t, "USER_NEW", fmt.Sprint("uuid-", n), strings.Join(lines, "\n")))
+		require.NoError(t, p.Wait(ctx, misttest.Ended), "cut only when places are renewed")
+		if now := time.Now(); now.Sub(last) < renewed-2*time.Second { // which MistServer may take for either
+			break
+		} else {
+			last = now
+		}
+	}
+	assert.Zero(t, here.stop(), here.log.String())
+	assert.Zero(t, elsewhere.stop(), elsewhere.log.String())
 }
