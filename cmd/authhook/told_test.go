@@ -17,6 +17,7 @@ import (
 	"authhook/internal/mist"
 	"authhook/internal/mist/misttest"
 	"authhook/internal/store"
+	"authhook/internal/store/postgres"
 	"authhook/internal/store/redis"
 	"authhook/internal/store/storetest"
 )
@@ -128,4 +129,39 @@ func TestAServiceIsToldOfAPlaceThatIsLost(t *testing.T) {
 	}
 	assert.Zero(t, here.stop(), here.log.String())
 	assert.Zero(t, elsewhere.stop(), elsewhere.log.String())
+}
+
+// A service that missed changes, which are in the feed no more when it can read it again, reads everything anew.
+func TestAServiceThatMissedChangesReadsEverythingAnew(t *testing.T) {
+	url := storetest.PostgresSchema(t)
+	proxy, through := storetest.NewProxy(t, url)
+	s := serveForTest(t, "--database-url", through, "--admin-token", adminToken, "--catalog", write(t, "catalog.yaml", theatre),
+		"--facts-fresh", "1h", "--facts-stale", "1h")
+	key := s.member(t, "anna")
+	made, err := s.api(t, adminToken).AddEntitlementWithResponse(t.Context(), "anna", client.EntitlementRequest{Plan: "gold"})
+	require.NoError(t, err)
+	changed := time.Now()
+	require.Eventually(t, func() bool { // what is read from now on stays in memory
+		since := time.Since(changed)
+		behind, err := strconv.ParseFloat(s.counted(t, "authhook_changes_behind_seconds"), 64)
+		return err == nil && behind >= 0 && time.Duration(behind*float64(time.Second)) < since
+	}, 30*time.Second, 10*time.Millisecond)
+	asked := 0
+	ask := func() string {
+		asked++
+		return s.ask(t, "USER_NEW", fmt.Sprint("uuid-", asked), recordedWithKey(t, "movie", key))
+	}
+	require.Equal(t, "true", ask())
+
+	proxy.Down()
+	db, err := postgres.Open(t.Context(), url)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	require.NoError(t, db.RemoveEntitlement(t.Context(), "anna", made.JSON201.ID))
+	_, err = db.PruneChanges(t.Context(), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, "true", ask(), "nobody could tell")
+	proxy.Up()
+	require.Eventually(t, func() bool { return ask() == "false" }, 30*time.Second, 10*time.Millisecond)
+	assert.Zero(t, s.stop(), s.log.String())
 }
