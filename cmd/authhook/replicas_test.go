@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"authhook/internal/mist/misttest"
-	"authhook/internal/store/storetest"
 )
 
 // replicaSessions is the variable of the environment that says how many sessions each of the three nodes has: 300, and
@@ -144,6 +143,7 @@ func TestAReplicaForEachNode(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), f.patience)
 	defer cancel()
 	require.NoError(t, late.Wait(ctx, misttest.Denied))
+	require.NoError(t, f.watch(name(rightless+8), c).Wait(ctx, misttest.Watching), "what is known of it is in memory")
 	<-gone.C
 	f.postgres.start()
 	clear(f.maybe)
@@ -178,11 +178,4 @@ func TestAReplicaForEachNode(t *testing.T) {
 	for _, r := range f.replicas {
 		assert.False(t, r.node.Corrupted())
 	}
-}
-
-// A service over PostgreSQL listens for what others change, and need not read the feed to come to know it.
-func TestAServiceListensForChanges(t *testing.T) {
-	s := serveForTest(t, "--database-url", storetest.PostgresSchema(t))
-	s.waitLog(t, "listening for changes by others")
-	assert.Zero(t, s.stop(), s.log.String())
 }

@@ -143,6 +143,109 @@ func TestAsk(t *testing.T) {
 	assert.ErrorIs(t, err, enough)
 }
 
+// A connection that is to be kept is, and of one a question there are as many as questions.
+func TestConnections(t *testing.T) {
+	p := reference(t)
+	people := &People{Keys: []string{"ak_0123456789abcdef"}}
+	for _, c := range []struct {
+		keep        bool
+		framing     Framing
+		connections int
+	}{{true, HTTPKept, 1}, {false, HTTPClose, 20}} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		made := 0
+		var passing sync.WaitGroup
+		passing.Go(func() {
+			for {
+				from, err := l.Accept()
+				if err != nil {
+					return
+				}
+				made++
+				to, err := net.Dial("tcp", p.Address)
+				if !assert.NoError(t, err) {
+					return
+				}
+				passing.Go(func() {
+					_, _ = io.Copy(to, from)
+					_ = to.Close()
+				})
+				passing.Go(func() {
+					_, _ = io.Copy(from, to)
+					_ = from.Close()
+				})
+			}
+		})
+		_, err = Ask(t.Context(), Target{Network: "tcp", Address: l.Addr().String(), Keep: c.keep},
+			Again(people.Questions(c.framing, 0, 3)), Limits{Askers: 1, Asks: 20})
+		assert.NoError(t, err)
+		require.NoError(t, l.Close())
+		passing.Wait()
+		assert.Equal(t, c.connections, made)
+	}
+}
+
+// Those who ask at once all wait for their answer at the same time: nobody is answered before all have asked.
+func TestAllAskAtOnce(t *testing.T) {
+	const askers = 200
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var asked, served sync.WaitGroup
+	asked.Add(askers)
+	served.Go(func() {
+		for range askers {
+			conn, err := l.Accept()
+			if !assert.NoError(t, err) {
+				return
+			}
+			served.Go(func() {
+				_, _ = conn.Read(make([]byte, 4096))
+				asked.Done()
+				asked.Wait()
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\ntrue")
+				_ = conn.Close()
+			})
+		}
+	})
+	people := &People{Keys: []string{"ak_0123456789abcdef"}}
+	a, err := AskAtOnce(t.Context(), Target{Network: "tcp", Address: l.Addr().String()}, people.Questions(HTTPClose, 0, askers))
+	require.NoError(t, err)
+	served.Wait()
+	require.NoError(t, l.Close())
+	assert.Len(t, a.Times, askers)
+	assert.Zero(t, a.Denied)
+}
+
+// Trials take turns, each round begins with another one, and each has a figure of each round.
+func TestTrialsTakeTurns(t *testing.T) {
+	p := reference(t)
+	people := &People{Keys: []string{"ak_0123456789abcdef"}}
+	var turns []string
+	var trials []*Trial
+	for _, name := range []string{"a", "b", "c"} {
+		trials = append(trials, &Trial{
+			Way: "way", Subject: name,
+			Ready: func(context.Context) (Target, *Questions, error) {
+				turns = append(turns, name)
+				return Target{Network: "tcp", Address: p.Address}, Again(people.Questions(HTTPClose, 0, 1)), nil
+			},
+			Over: func(context.Context) error {
+				turns = append(turns, "over")
+				return nil
+			},
+		})
+	}
+	rounds := 0
+	require.NoError(t, Run(t.Context(), trials, Pace{Rounds: 3, Alone: 2, Askers: 2, Busy: time.Millisecond}, func(int) { rounds++ }))
+	assert.Equal(t, 3, rounds)
+	assert.Equal(t, "a over b over c over b over c over a over c over a over b over", strings.Join(turns, " "))
+	for _, trial := range trials {
+		require.Len(t, trial.Rounds, 3)
+		assert.Len(t, trial.Rounds[2].Alone.Times, 2)
+	}
+}
+
 // Who is denied is counted; where most are, nothing was measured.
 func TestDeniedIsNotMeasured(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -1,6 +1,9 @@
 package webhook
 
 import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -23,4 +26,23 @@ func TestOnlyEmptySmallMemoryIsKept(t *testing.T) {
 			assert.Equal(t, Call{}, kept.call)
 		}
 	}
+}
+
+// A body is read into the memory of one before. A pool may forget what it is given, so it is given some more than once.
+func TestMemoryIsUsedAgain(t *testing.T) {
+	const body = "read into what was there"
+	metrics := NewMetrics()
+	handler := NewHandler(NewTriggers(nil, nil, metrics, slog.New(slog.DiscardHandler), TriggerOptions{}), metrics, HandlerOptions{})
+	for range 100 {
+		kept := new(exchange)
+		kept.body.Grow(len(body))
+		exchanges.Put(kept)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/trigger", strings.NewReader(body))
+		r.Header.Set("X-Trigger", "STREAM_PROCESS") // about which nothing is decided
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+		if string(kept.body.AvailableBuffer()[:len(body)]) == body {
+			return
+		}
+	}
+	t.Error("each body is given memory of its own")
 }
