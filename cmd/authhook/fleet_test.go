@@ -58,7 +58,7 @@ type fleet struct {
 	hosts           uint32
 	patience        time.Duration
 	steps           []step
-	astray          *guest // the first who was not where the facts say, at the last look
+	astray          []*guest // the first few who were not where the facts say, at the last look
 
 	limited   []string          // users whose plan permits one session
 	plan      map[string]string // of a limited user: newest or first
@@ -279,6 +279,7 @@ func (f *fleet) allowed(g *guest) bool {
 // right, what the store says beyond or less than the nodes.
 func (f *fleet) wrong(at ...*replica) string {
 	var faults faults
+	f.astray = nil
 	live := map[*replica]map[string]bool{}
 	for _, r := range at {
 		live[r] = map[string]bool{}
@@ -293,8 +294,8 @@ func (f *fleet) wrong(at ...*replica) string {
 	}
 	for _, g := range f.guests {
 		if live := live[g.at]; live != nil && !f.maybe[g] && live[g.SessionID()] != f.allowed(g) {
-			if faults.n == 0 {
-				f.astray = g
+			if len(f.astray) < shownFaults {
+				f.astray = append(f.astray, g)
 			}
 			faults.add("%s at %s is %s", g.user, g.at.name, g.State())
 		}
@@ -327,8 +328,11 @@ type faults struct {
 	n     int
 }
 
+// shownFaults is how many of them are shown.
+const shownFaults = 5
+
 func (f *faults) add(format string, a ...any) {
-	if f.n++; f.n <= 5 {
+	if f.n++; f.n <= shownFaults {
 		f.first = append(f.first, fmt.Sprintf(format, a...))
 	}
 }
@@ -458,7 +462,7 @@ func (f *fleet) until(is func() bool, says func() string) {
 		select {
 		case <-again.C:
 		case <-deadline.C:
-			f.t.Fatalf("%s\n%s%s", says(), f.tale(f.astray), f.logs())
+			f.t.Fatalf("%s\n%s%s", says(), f.tale(f.astray...), f.logs())
 		}
 	}
 }
@@ -493,24 +497,23 @@ func (f *fleet) story() string {
 	return "such as " + f.tale(all[0]) + f.logs()
 }
 
-// tale is what a guest went through, and what the store has of it.
-func (f *fleet) tale(g *guest) string {
-	if g == nil {
-		return ""
-	}
+// tale is what guests went through, and what the store has of it.
+func (f *fleet) tale(guests ...*guest) string {
 	var tale strings.Builder
-	fmt.Fprintf(&tale, "%s at %s:\n", g.user, g.at.name)
-	for _, e := range g.Events() {
-		fmt.Fprintf(&tale, "%s %s rerun=%t\n", e.At.Format("15:04:05.000"), e.Kind, e.Rerun)
-	}
-	for _, c := range g.at.node.Commands() {
-		if c.Kind == "invalidate_sessions" || c.Target == g.SessionID() {
-			fmt.Fprintf(&tale, "%s %s %s over %s\n", c.At.Format("15:04:05.000"), c.Kind, c.Target, c.Over)
+	for _, g := range guests {
+		fmt.Fprintf(&tale, "%s at %s:\n", g.user, g.at.name)
+		for _, e := range g.Events() {
+			fmt.Fprintf(&tale, "%s %s rerun=%t\n", e.At.Format("15:04:05.000"), e.Kind, e.Rerun)
 		}
-	}
-	if s, err := f.db.Session(f.t.Context(), g.at.name, g.SessionID()); err == nil {
-		fmt.Fprintf(&tale, "stored as %s, %s, opened %s, decided %s, ended %s\n", s.State, s.Reason, s.Opened.Format("15:04:05.000"),
-			s.Decided.Format("15:04:05.000"), s.Ended.Format("15:04:05.000"))
+		for _, c := range g.at.node.Commands() {
+			if c.Kind == "invalidate_sessions" || c.Target == g.SessionID() {
+				fmt.Fprintf(&tale, "%s %s %s over %s\n", c.At.Format("15:04:05.000"), c.Kind, c.Target, c.Over)
+			}
+		}
+		if s, err := f.db.Session(f.t.Context(), g.at.name, g.SessionID()); err == nil {
+			fmt.Fprintf(&tale, "stored as %s, %s, opened %s, decided %s, ended %s\n", s.State, s.Reason, s.Opened.Format("15:04:05.000"),
+				s.Decided.Format("15:04:05.000"), s.Ended.Format("15:04:05.000"))
+		}
 	}
 	return tale.String()
 }

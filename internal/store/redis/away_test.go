@@ -65,7 +65,7 @@ func TestRedisIsKilledAndComesBack(t *testing.T) {
 func TestRedisIsStoppedAndGoesOn(t *testing.T) {
 	t.Parallel()
 	box := newBox(t)
-	client := opened(t, box.url())
+	client := opened(t, box.url()+"?read_timeout=1h") // so that nothing but the time of a call ends one
 	r, _ := atWork(t, client, time.Second)
 	box.signal(syscall.SIGSTOP)
 	r.right(r.opened, "nothing is asked of it any more")
