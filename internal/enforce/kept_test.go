@@ -82,6 +82,15 @@ func TestWhatTheStoreMayNotHaveIsWritten(t *testing.T) {
 			e.strike(now.Add(time.Second))
 			s.Until = now.Add(time.Hour) // as it was before, and as the next decision says
 		},
+		"a bounce is due": func(e *Enforcer, s *session) {
+			short := running(now)
+			short.Until = now.Add(time.Minute)
+			e.Record(&short)
+			e.writer.pending = nil
+			e.applyToOpen(s, &finding{session: s, since: now, verdict: policy.Verdict{Due: "movie_sd", Decision: policy.Decision{
+				Allow: true, Reason: policy.Entitled, User: "alice", Plan: "silver", Until: now.Add(time.Hour),
+			}}})
+		},
 		"an earlier life's end":  func(e *Enforcer, s *session) { e.recordEnd(s.node, earlierEnd(s)); e.writer.pending = nil },
 		"it was read at a start": func(e *Enforcer, s *session) { e.forget(s); e.insert(s.node, running(now)) },
 	} {
