@@ -159,3 +159,23 @@ func TestADecisionThatChangesNothingCounts(t *testing.T) {
 		})
 	}
 }
+
+// Where nothing could be found out again, what is being found out meanwhile still counts.
+func TestADecisionWithoutFactsOutdatesNothing(t *testing.T) {
+	t.Parallel()
+	e := NewEnforcer(blank{}, Options{})
+	first := running(time.Now())
+	first.Reason = policy.Unavailable
+	e.Record(&first)
+	s := e.nodes["edge-1"].sessions["1"]
+	number := s.number
+	again := first
+	again.Decided = first.Decided.Add(time.Second)
+	e.Record(&again)
+	if s.number != number {
+		t.Error("what was begun before it counts no more")
+	}
+	if !s.Decided.Equal(again.Decided) {
+		t.Error("the decision is not known")
+	}
+}
