@@ -1,15 +1,22 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"authhook/client"
+	"authhook/internal/policy"
+	"authhook/internal/store"
+	"authhook/internal/store/redis"
 	"authhook/internal/store/storetest"
 )
 
@@ -126,5 +133,98 @@ func TestHowOldFactsMayBeIsASetting(t *testing.T) {
 			}
 			assert.Equal(t, stale == "10m", s.counted(t, `authhook_facts_asked_total{answer="stale"}`) != "0")
 		})
+	}
+}
+
+// bookCalls are one of each that a decision by way of Redis asks the database for, by the kind of calls that they count as.
+func bookCalls(b redis.Book) map[string]map[string]func(context.Context) error {
+	at := time.Now()
+	lease := policy.Lease{User: "anna", Plan: "gold", Node: "mist", Session: "1", At: at, Until: at.Add(time.Hour)}
+	return map[string]map[string]func(context.Context) error{
+		"reads": {
+			"LeaseHome":  func(ctx context.Context) error { _, err := b.LeaseHome(ctx, 1); return err },
+			"LeaseHomes": func(ctx context.Context) error { _, err := b.LeaseHomes(ctx); return err },
+		},
+		"writes": {
+			"AcquireLeaseLeaving": func(ctx context.Context) error {
+				_, _, _, err := b.AcquireLeaseLeaving(ctx, lease, 1, policy.OnLimitReject)
+				return err
+			},
+			"ConfirmLease": func(ctx context.Context) error {
+				_, err := b.ConfirmLease(ctx, &store.LeaseDecision{Lease: store.HeldLease{Lease: lease}, Part: 1, Limit: 1, Granted: true})
+				return err
+			},
+			"LendLeases": func(ctx context.Context) error {
+				_, err := b.LendLeases(ctx, 1, 0, func(context.Context) (int64, error) { return 0, nil },
+					func(context.Context, int64, []store.HeldLease) error { return nil })
+				return err
+			},
+		},
+	}
+}
+
+// gateCount is what a metric of one kind of calls stands at.
+func gateCount(t *testing.T, r *prometheus.Registry, metric, calls string) (sum float64) {
+	t.Helper()
+	families, err := r.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if f.GetName() == metric && l.GetName() == "calls" && l.GetValue() == calls {
+					sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// What decisions by way of Redis ask the database for goes through its gates: such calls alone show that it is away, and then none of
+// them waits for it.
+func TestWhatRedisAsksTheDatabaseIsGated(t *testing.T) {
+	t.Parallel()
+	proxy, url := storetest.NewProxy(t, storetest.PostgresSchema(t))
+	db, err := (&databaseFlags{DatabaseURL: url}).openReady(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	gates := func(t *testing.T) (redis.Book, *prometheus.Registry) {
+		r := prometheus.NewRegistry()
+		book, ok := newGated(db, r, slog.New(slog.DiscardHandler)).book()
+		require.True(t, ok)
+		return book, r
+	}
+
+	t.Run("Redis is away", func(t *testing.T) {
+		book, r := gates(t)
+		redisAway := errors.Join(store.ErrUnavailable, errors.New("Redis does not answer"))
+		for range 10 {
+			_, err := book.LendLeases(t.Context(), 1, 0, func(context.Context) (int64, error) { return 0, redisAway }, nil)
+			require.ErrorIs(t, err, store.ErrUnavailable)
+			_, err = book.LendLeases(t.Context(), 1, 0, func(context.Context) (int64, error) { return 0, nil },
+				func(context.Context, int64, []store.HeldLease) error { return redisAway })
+			require.ErrorIs(t, err, store.ErrUnavailable)
+		}
+		assert.Zero(t, gateCount(t, r, "authhook_database_open", "writes"), "that says nothing about the database")
+	})
+
+	proxy.Down()
+	for calls, other := range map[string]string{"reads": "writes", "writes": "reads"} {
+		for name := range bookCalls(nil)[calls] {
+			t.Run(name, func(t *testing.T) {
+				book, r := gates(t)
+				call := bookCalls(book)[calls][name]
+				for range 5 {
+					require.Zero(t, gateCount(t, r, "authhook_database_open", calls))
+					require.ErrorIs(t, call(t.Context()), store.ErrUnavailable)
+				}
+				require.EqualValues(t, 1, gateCount(t, r, "authhook_database_open", calls))
+				require.Zero(t, gateCount(t, r, "authhook_database_open", other))
+				for range 100 { // one now and then looks
+					require.ErrorIs(t, call(t.Context()), store.ErrUnavailable)
+				}
+				assert.GreaterOrEqual(t, gateCount(t, r, "authhook_database_refused_total", calls), 1.0)
+			})
+		}
 	}
 }

@@ -286,6 +286,9 @@ func (e *Enforcer) recordSame(s *session, decided *policy.Session) bool {
 	if !decided.Rerun || decided.State != policy.SessionOpen || s.errand != nil || !e.changed.Before(decided.Opened) || !s.keptAs(decided) {
 		return false
 	}
+	if decided.Reason == policy.Unavailable {
+		return false // it rests on no facts: what is being found out is none the older for it
+	}
 	s.Decided, s.PreviewFrom, s.Rerun = decided.Decided, decided.PreviewFrom, true
 	e.number++
 	s.number = e.number

@@ -82,6 +82,15 @@ func TestWhatTheStoreMayNotHaveIsWritten(t *testing.T) {
 			e.strike(now.Add(time.Second))
 			s.Until = now.Add(time.Hour) // as it was before, and as the next decision says
 		},
+		"a bounce is due": func(e *Enforcer, s *session) {
+			short := running(now)
+			short.Until = now.Add(time.Minute)
+			e.Record(&short)
+			e.writer.pending = nil
+			e.applyToOpen(s, &finding{session: s, since: now, verdict: policy.Verdict{Due: "movie_sd", Decision: policy.Decision{
+				Allow: true, Reason: policy.Entitled, User: "alice", Plan: "silver", Until: now.Add(time.Hour),
+			}}})
+		},
 		"an earlier life's end":  func(e *Enforcer, s *session) { e.recordEnd(s.node, earlierEnd(s)); e.writer.pending = nil },
 		"it was read at a start": func(e *Enforcer, s *session) { e.forget(s); e.insert(s.node, running(now)) },
 	} {
@@ -148,5 +157,25 @@ func TestADecisionThatChangesNothingCounts(t *testing.T) {
 				t.Error("what was found before it would still count")
 			}
 		})
+	}
+}
+
+// Where nothing could be found out again, what is being found out meanwhile still counts.
+func TestADecisionWithoutFactsOutdatesNothing(t *testing.T) {
+	t.Parallel()
+	e := NewEnforcer(blank{}, Options{})
+	first := running(time.Now())
+	first.Reason = policy.Unavailable
+	e.Record(&first)
+	s := e.nodes["edge-1"].sessions["1"]
+	number := s.number
+	again := first
+	again.Decided = first.Decided.Add(time.Second)
+	e.Record(&again)
+	if s.number != number {
+		t.Error("what was begun before it counts no more")
+	}
+	if !s.Decided.Equal(again.Decided) {
+		t.Error("the decision is not known")
 	}
 }

@@ -69,6 +69,42 @@ func TestOfATriggerOnlyWhatIsNeededIsKept(t *testing.T) {
 	runtime.KeepAlive(e)
 }
 
+// refusingPlaces is a store that has no place for anybody.
+type refusingPlaces struct{ blank }
+
+func (refusingPlaces) AcquireLease(context.Context, policy.Lease, int, policy.OnLimit) (bool, []policy.KickedSession, error) {
+	return false, nil, nil
+}
+
+// A session that tries for another's place in vain is remembered for long, and with it nothing of the trigger that it came in.
+func TestOfWhoIsKeptOutOnlyTheSessionIsKept(t *testing.T) {
+	const sessions, size = 200, 64 << 10
+	e := NewEnforcer(refusingPlaces{}, Options{Nodes: []Node{{Name: "edge-1", API: nowhere(t)}}})
+	close(e.recalled) // the start is over
+	e.renewed = time.Now()
+	for i := range sessions {
+		e.ChangedSession("edge-1", strconv.Itoa(1000+i))
+	}
+	before := heapInUse()
+	for i := range sessions {
+		sent := strconv.Itoa(1000+i) + strings.Repeat("x", size)
+		now := time.Now()
+		granted, _, err := e.Places().AcquireLease(t.Context(), policy.Lease{
+			User: "alice", Plan: "gold", Node: "edge-1", Session: sent[:4], At: now, Until: now.Add(time.Minute),
+		}, 1, policy.OnLimitKickOldest)
+		if granted || err != nil {
+			t.Fatal(granted, err)
+		}
+	}
+	if n := len(e.nodes["edge-1"].kicked); n != sessions {
+		t.Fatalf("%d are remembered", n)
+	}
+	if grown := heapInUse() - before; grown > sessions*size/4 {
+		t.Errorf("%d sessions keep %d KiB", sessions, grown>>10)
+	}
+	runtime.KeepAlive(e)
+}
+
 func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC()

@@ -336,7 +336,7 @@ func (e *Enforcer) applyToOpen(s *session, f *finding) {
 		e.takeOver(s, v)
 		s.node.wakeToTag(s)
 	case s.JWT.Unverified() && s.Reason == policy.Unavailable && v.Reason == policy.CredentialUnknown:
-		s.Until, s.written = v.Until, 0 // the key of its JWT is to come: [Enforcer.KeysArrived] has it asked about again
+		s.Until = v.Until // the key of its JWT is to come: [Enforcer.KeysArrived] has it asked about again
 	default:
 		if s.wants() != revoked {
 			s.pursue(&errand{want: revoked, since: f.since})

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"authhook/internal/mist/api"
 	"authhook/internal/policy"
 )
 
@@ -140,4 +141,62 @@ func TestPendingAreCounted(t *testing.T) {
 	e.forget(of[3])
 	e.mu.Unlock()
 	count(1)
+}
+
+// While questions come late the player of one that is to be let in may be back, and waits to be answered. Who may no longer watch, or
+// was ended by hand, is told of again all the same, though MistServer says that it was told.
+func TestLateQuestionsHoldUpNoEnd(t *testing.T) {
+	t.Parallel()
+	for w, is := range map[want]struct {
+		state policy.SessionState
+		told  bool
+	}{
+		revoked:   {policy.SessionOpen, true},
+		dismissed: {policy.SessionOpen, true},
+		bounced:   {policy.SessionOpen, false},
+		unlocked:  {policy.SessionDenied, false},
+	} {
+		t.Run(w.String(), func(t *testing.T) {
+			t.Parallel()
+			e := NewEnforcer(blank{}, Options{Nodes: []Node{{Name: "edge-1", API: nowhere(t)}}})
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			n, now := e.nodes["edge-1"], time.Now()
+			n.late.last = now
+			s := e.insert(n, policy.Session{Node: "edge-1", ID: "a", State: is.state, Stream: "live", Opened: now, Decided: now})
+			s.pursue(&errand{want: w, since: now, sent: now, left: momentOf(now), tries: 1, received: true})
+			e.command(s, now)
+			if told := n.commands.Waiting() == 1; told != is.told {
+				t.Errorf("told again: %t", told)
+			}
+			if s.errand == nil || s.errand.retry == 0 {
+				t.Error("it is never told again")
+			}
+		})
+	}
+}
+
+// What MistServer did not receive settles nothing: its stream may be asked about again at once, however long it would take, and what
+// changed before is told session by session until it is.
+func TestAskingThatWasNotReceivedSettlesNothing(t *testing.T) {
+	t.Parallel()
+	e := NewEnforcer(blank{}, Options{Nodes: []Node{{Name: "edge-1", API: nowhere(t)}}})
+	e.mu.Lock()
+	n, changed := e.nodes["edge-1"], time.Now()
+	n.viewers["live"] = 100 * e.o.ReaskRate // it would take 100 s
+	now := changed.Add(time.Millisecond)
+	f := &finding{session: e.insert(n, policy.Session{Node: "edge-1", ID: "a", State: policy.SessionOpen, Stream: "live"}), since: changed}
+	if !n.invalidate("live", now) || !n.settles(f) || n.invalidate("live", now.Add(time.Minute)) {
+		t.Fatal("it is not asked about, once")
+	}
+	e.mu.Unlock()
+	n.undelivered(api.Command{Kind: api.InvalidateStream, Stream: "live"}, context.DeadlineExceeded)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n.settles(f) {
+		t.Error("a change is held to be settled by what nobody received")
+	}
+	if !n.invalidate("live", now.Add(time.Second)) {
+		t.Error("the stream is held to be under way, and is not asked about again")
+	}
 }

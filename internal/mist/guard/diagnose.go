@@ -252,7 +252,7 @@ func openDefault(o *Observation, t mist.Type, e api.Trigger) (Finding, bool) {
 	if slices.ContainsFunc(o.streams(), func(s stream) bool { return s.name == name }) {
 		return Finding{Wrong, "rewrite-default", fmt.Sprintf("%s has %s: while authhook is away, whatever is %s is the stream %q, which exists", t, what, doing, name), install}, true
 	}
-	if e.Default == "" {
+	if name == "true" { // which is meant to let in, and does not
 		return Finding{Warning, "rewrite-default", fmt.Sprintf("%s has %s: while authhook is away, whatever is %s is a stream called \"true\"", t, what, doing), install}, true
 	}
 	return Finding{}, false

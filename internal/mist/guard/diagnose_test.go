@@ -100,6 +100,9 @@ func TestDiagnose(t *testing.T) {
 		{"a rewrite without default", func(o *Observation) {
 			o.Config.Triggers["PLAY_REWRITE"] = []api.Trigger{{Handler: ours, Sync: true}}
 		}, []string{"warning rewrite-default"}, []string{`played is a stream called "true"`}},
+		{"a rewrite with the default of a gate that is open", func(o *Observation) {
+			o.Config.Triggers["PLAY_REWRITE"] = []api.Trigger{{Handler: ours, Sync: true, Default: "True"}}
+		}, []string{"warning rewrite-default"}, []string{`the default "True"`, `played is a stream called "true"`}},
 		{"a rewrite without default, to a stream", func(o *Observation) {
 			o.Config.Streams["true"] = nil
 			o.Config.Triggers["PLAY_REWRITE"] = []api.Trigger{{Handler: ours, Sync: true}}
