@@ -183,7 +183,6 @@ func gateCount(t *testing.T, r *prometheus.Registry, metric, calls string) (sum 
 // What decisions by way of Redis ask the database for goes through its gates: such calls alone show that it is away, and then none of
 // them waits for it.
 func TestWhatRedisAsksTheDatabaseIsGated(t *testing.T) {
-	t.Parallel()
 	proxy, url := storetest.NewProxy(t, storetest.PostgresSchema(t))
 	db, err := (&databaseFlags{DatabaseURL: url}).openReady(t.Context())
 	require.NoError(t, err)
