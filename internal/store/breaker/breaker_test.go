@@ -79,6 +79,27 @@ func TestOneProbeAtATime(t *testing.T) {
 	})
 }
 
+// Many processes that lost one server do not look for it at one moment.
+func TestProbesAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []*Breaker
+		for range 100 {
+			b := New(1, time.Second)
+			require.True(t, b.Report(allows(t, b, "at first"), true))
+			all = append(all, b)
+		}
+		time.Sleep(time.Second + time.Second/8)
+		early := 0
+		for _, b := range all {
+			if _, probe := b.Allow(); probe {
+				early++
+			}
+		}
+		require.NotZero(t, early)
+		require.Less(t, early, len(all))
+	})
+}
+
 // Calls may wait for long, and end when it is all over.
 func TestCallsOfAPeriodThatIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"authhook/internal/policy"
+	"authhook/internal/store"
 )
 
 // Options are the settings of a [Cache]. Those left zero have the default named.
@@ -190,13 +191,19 @@ func (c *Cache) facts(ctx context.Context, q question) (*policy.Credential, *pol
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, nil, err // the asker left: that says nothing about the source
 	}
+	if now = c.now(); crowded(err) && !c.outage.lasts(now) {
+		return nil, nil, err // nobody found that the source cannot be read
+	}
 	// Looked up again: what changed meanwhile is no longer there.
-	if v = c.find(q); c.now() < v.staleUntil {
+	if v = c.find(q); now < v.staleUntil {
 		c.counts.stale.Add(1)
 		return v.credential.facts(), v.user.facts(), nil
 	}
 	return nil, nil, err
 }
+
+// crowded says whether a load found no place, here or before the database.
+func crowded(err error) bool { return errors.Is(err, errBusy) || errors.Is(err, store.ErrBusy) }
 
 // now is how long the cache has existed.
 func (c *Cache) now() moment { return c.o.Now().Sub(c.start) }

@@ -142,6 +142,23 @@ func TestFactsAreNotUsedBeyondFreshFor(t *testing.T) {
 	})
 }
 
+// How long a read took is no reason to use longer what it found.
+func TestAgeCountsFromTheBeginningOfTheRead(t *testing.T) {
+	inBubble(t, cache.Options{FreshFor: time.Minute}, func(t *testing.T, s *source, c *cache.Cache) {
+		s.after = func(context.Context) { time.Sleep(time.Second) }
+		byCredential(t, c, 1)
+		byUser(t, c, 2)
+		s.after = nil
+		s.setCredential(hashOf(1), userOf(1), 2) // and nobody says so
+		s.setUser(userOf(2), 2)
+		time.Sleep(58 * time.Second)
+		credential, _ := byCredential(t, c, 1)
+		require.Equal(t, 2, version(credential))
+		time.Sleep(time.Second)
+		require.EqualValues(t, 2, byUser(t, c, 2).Used)
+	})
+}
+
 func TestTheOlderPartDecides(t *testing.T) {
 	o := cache.Options{FreshFor: time.Minute, AbsentFor: 5 * time.Second}
 	inBubble(t, o, func(t *testing.T, s *source, c *cache.Cache) {
@@ -184,6 +201,32 @@ func TestHotFactsAreReadEarly(t *testing.T) {
 	})
 }
 
+// What was read in one burst is not read again in one.
+func TestRenewalsAreSpread(t *testing.T) {
+	inBubble(t, cache.Options{FreshFor: time.Minute}, func(t *testing.T, s *source, c *cache.Cache) {
+		for i := range 10 {
+			byUser(t, c, i)
+		}
+		began, at := time.Now(), map[time.Duration]bool{}
+		s.loads()
+		for range 45 {
+			time.Sleep(time.Second)
+			for i := range 10 {
+				byUser(t, c, i)
+			}
+			synctest.Wait()
+			if s.loads() != "0 by credential, 0 by user" {
+				at[time.Since(began)] = true
+			}
+		}
+		require.Greater(t, len(at), 1, "all in one second")
+		for after := range at {
+			require.GreaterOrEqual(t, after, 30*time.Second)
+		}
+		require.EqualValues(t, 20, c.Stats().Loads, "all of them, once")
+	})
+}
+
 func TestARenewalIsTriedOnce(t *testing.T) {
 	inBubble(t, cache.Options{FreshFor: time.Minute}, func(t *testing.T, s *source, c *cache.Cache) {
 		byCredential(t, c, 1)
@@ -210,6 +253,16 @@ func TestAbsenceIsBelievedBriefly(t *testing.T) {
 		s.setCredential(hashOf(77), userOf(78), 1)
 		credential, _ := byCredential(t, c, 77)
 		require.NotNil(t, credential)
+		require.NotEmpty(t, byUser(t, c, 78).Status)
+	})
+}
+
+// Who says that facts are believed for a moment only does not have absence believed for longer.
+func TestAbsenceIsBelievedNoLongerThanFacts(t *testing.T) {
+	inBubble(t, cache.Options{FreshFor: time.Second, AbsentFor: 5 * time.Second}, func(t *testing.T, s *source, c *cache.Cache) {
+		require.Empty(t, byUser(t, c, 78).Status)
+		s.setUser(userOf(78), 1)
+		time.Sleep(time.Second)
 		require.NotEmpty(t, byUser(t, c, 78).Status)
 	})
 }

@@ -159,6 +159,21 @@ func TestNoMoreLoadsThanMaxLoads(t *testing.T) {
 	})
 }
 
+// Nobody need set a bound for there to be one.
+func TestThereIsABoundByDefault(t *testing.T) {
+	inBubble(t, cache.Options{}, func(t *testing.T, s *source, c *cache.Cache) {
+		s.before = func(context.Context) error { time.Sleep(time.Second); return nil }
+		var askers sync.WaitGroup
+		for i := range 100 {
+			askers.Go(func() { _, _ = c.FactsByUser(t.Context(), userOf(i)) })
+		}
+		synctest.Wait()
+		require.Equal(t, 64, c.Stats().Loading)
+		askers.Wait()
+		require.EqualValues(t, 36, c.Stats().Refused)
+	})
+}
+
 func TestALoadWaitsForItsTurn(t *testing.T) {
 	inBubble(t, cache.Options{MaxLoads: 1, LoadWait: time.Second}, func(t *testing.T, s *source, c *cache.Cache) {
 		s.before = func(context.Context) error { time.Sleep(100 * time.Millisecond); return nil }

@@ -110,3 +110,35 @@ func TestABusyDatabaseIsNotAway(t *testing.T) {
 		require.EqualValues(t, 2, user.Used, "it is read")
 	})
 }
+
+// Nor is who finds no turn, here or before the database, answered from facts beyond their time: unless it is seen meanwhile that the
+// database is away.
+func TestACrowdMakesFactsNoOlder(t *testing.T) {
+	o := cache.Options{FreshFor: time.Minute, MaxLoads: 2, LoadWait: 300 * time.Millisecond}
+	for name, test := range map[string]struct {
+		others []error // what becomes of the loads of others, a second after they began
+		own    error   // what becomes of one's own, two seconds after
+		want   error
+	}{
+		"here":                    {[]error{nil, nil}, nil, store.ErrUnavailable},
+		"before the database":     {nil, store.ErrBusy, store.ErrBusy},
+		"before one that is away": {[]error{store.ErrUnavailable}, store.ErrBusy, nil},
+		"before one that answers": {[]error{nil}, store.ErrBusy, store.ErrBusy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, o, func(t *testing.T, s *source, c *cache.Cache) {
+				byUser(t, c, 1)
+				time.Sleep(time.Minute)
+				for i, becomes := range test.others {
+					s.before = func(context.Context) error { time.Sleep(time.Second); return becomes }
+					go c.FactsByUser(t.Context(), userOf(2+i))
+					synctest.Wait()
+				}
+				s.before = func(context.Context) error { time.Sleep(2 * time.Second); return test.own }
+				_, err := c.FactsByUser(t.Context(), userOf(1))
+				require.ErrorIs(t, err, test.want)
+				synctest.Wait()
+			})
+		})
+	}
+}
