@@ -110,10 +110,13 @@ streams:
 func TestHowOldFactsMayBeIsASetting(t *testing.T) {
 	for stale, answer := range map[string]string{"10m": "true", "0s": "false"} {
 		t.Run(stale, func(t *testing.T) {
-			proxy, db := storetest.NewProxy(t, storetest.PostgresSchema(t))
+			schema := storetest.PostgresSchema(t)
+			before := serveForTest(t, "--database-url", schema, "--admin-token", adminToken)
+			key := before.member(t, "anna")
+			require.Zero(t, before.stop()) // so that who hears of her late does not drop what is known of her
+			proxy, db := storetest.NewProxy(t, schema)
 			s := serveForTest(t, "--database-url", db, "--admin-token", adminToken, "--facts-fresh", "20ms", "--facts-stale", stale,
 				"--facts-entries", "1000", "--catalog", write(t, "catalog.yaml", "streams: [{match: movie, access: authenticated}]"))
-			key := s.member(t, "anna")
 			asked := 0
 			ask := func() string {
 				asked++
@@ -125,13 +128,17 @@ func TestHowOldFactsMayBeIsASetting(t *testing.T) {
 			require.Eventually(t, func() bool { return ask() == "true" && loads() != read }, 30*time.Second, time.Millisecond, "they are read again")
 
 			proxy.Down()
-			require.Eventually(t, func() bool {
-				return ask() == answer && s.counted(t, `authhook_store_errors_total{cause="facts_load"}`) != "0"
+			usesOld := func() bool { return s.counted(t, `authhook_facts_asked_total{answer="stale"}`) != "0" }
+			require.Eventually(t, func() bool { // facts may still be fresh as a renewal of them fails
+				return ask() == answer && s.counted(t, `authhook_store_errors_total{cause="facts_load"}`) != "0" && usesOld() == (stale == "10m")
 			}, 30*time.Second, time.Millisecond)
 			for range 10 {
 				assert.Equal(t, answer, ask())
 			}
-			assert.Equal(t, stale == "10m", s.counted(t, `authhook_facts_asked_total{answer="stale"}`) != "0")
+			assert.Equal(t, stale == "10m", usesOld())
+			require.Eventually(t, func() bool {
+				return ask() == answer && s.counted(t, `authhook_database_open{calls="reads"}`) == "1"
+			}, 30*time.Second, time.Millisecond, "facts are read through the gate, also without a Redis")
 		})
 	}
 }
@@ -226,4 +233,17 @@ func TestWhatRedisAsksTheDatabaseIsGated(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestHowManyFactsAreKeptIsASetting(t *testing.T) {
+	s := serveForTest(t, "--database-url", emptyDatabase(t), "--admin-token", adminToken, "--facts-entries", "2",
+		"--catalog", write(t, "catalog.yaml", "streams: [{match: movie, access: authenticated}]"))
+	for i := range 10 {
+		user := fmt.Sprint("user ", i)
+		require.Equal(t, "true", s.ask(t, "USER_NEW", user, recordedWithKey(t, "movie", s.member(t, user))))
+	}
+	for _, of := range []string{"user", "credential"} {
+		assert.Contains(t, []string{"1", "2"}, s.counted(t, `authhook_facts_kept{of="`+of+`"}`), of)
+	}
+	assert.Zero(t, s.stop(), s.log.String())
 }

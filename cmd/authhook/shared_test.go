@@ -114,6 +114,30 @@ func TestServicesGiveOutPlacesOverRedis(t *testing.T) {
 	}
 }
 
+// A service says in Redis that something changed, and listens for what others say there.
+func TestAServiceTellsOfChangesThroughRedis(t *testing.T) {
+	redis := newRedis(t) // of its own: others would be heard in the one that tests share
+	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", redis.url, "--admin-token", adminToken)
+	s.waitLog(t, "hints of changes come through Redis")
+	heard := redisClient(t, redis.url).Subscribe(t.Context(), "authhook:changes:1")
+	defer func() { require.NoError(t, heard.Close()) }()
+	_, err := heard.Receive(t.Context())
+	require.NoError(t, err)
+	told, changed := heard.Channel(), 0
+	require.Eventually(t, func() bool { // it tells nobody before it has found Redis
+		changed++
+		s.member(t, fmt.Sprint("user ", changed))
+		select {
+		case is := <-told:
+			n, err := strconv.Atoi(is.Payload)
+			return err == nil && n > 0
+		default:
+			return false
+		}
+	}, 30*time.Second, 10*time.Millisecond)
+	assert.Zero(t, s.stop(), s.log.String())
+}
+
 // A Redis that is not there changes no answer, and nothing waits for it.
 func TestAServiceWithoutItsRedis(t *testing.T) {
 	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", "redis://"+storetest.FreeAddress(t), "--admin-token", adminToken,

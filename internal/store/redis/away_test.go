@@ -85,6 +85,28 @@ func TestRedisIsStoppedAndGoesOn(t *testing.T) {
 	r.right(r.hits, "it is used again")
 }
 
+// Nobody waits for longer than a moment, unless told to: it is well within what a decision has.
+func TestACallHasLittleTime(t *testing.T) {
+	client := opened(t, "unix:///nowhere/redis.sock")
+	f, h, l := NewFacts(nil, client, Options{}), NewHint(client, HintOptions{}), NewLeases(nil, client, LeaseOptions{})
+	defer f.Close()
+	defer h.Close()
+	defer l.Close()
+	for name, s := range map[string]*server{"facts": f.server, "hint": h.server, "leases": l.server} {
+		s.probes.Wait()
+		s.breaker.Probed(false)
+		called := false
+		require.NoError(t, s.call(t.Context(), func(ctx context.Context) error {
+			deadline, has := ctx.Deadline()
+			require.True(t, has, name)
+			require.LessOrEqual(t, time.Until(deadline), 20*time.Millisecond, name)
+			called = true
+			return nil
+		}))
+		require.True(t, called, name)
+	}
+}
+
 func TestRedisIsFlushed(t *testing.T) {
 	t.Parallel()
 	client := opened(t, newBox(t).url())
@@ -157,6 +179,9 @@ func TestRedisForbidsToWrite(t *testing.T) {
 		r.user("anna")
 	}
 	require.EqualValues(t, 2*failuresToOpen, r.failures(causeForbidden))
+	for range 2 * failuresToOpen { // and nothing between them that it permits
+		require.Error(t, r.server.call(t.Context(), func(ctx context.Context) error { return client.Set(ctx, "x", "y", 0).Err() }))
+	}
 	require.True(t, r.closed())
 	require.Equal(t, answers{"not_asked": 1, "miss": 2*failuresToOpen - 1}, r.answers())
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -114,6 +115,26 @@ func TestWhoIsNotThere(t *testing.T) {
 	require.Empty(t, r.user("").Status)
 	require.Empty(t, r.user("not\x00a user").Status)
 	require.Equal(t, answers{"not_asked": 2}, r.answers(), "a JWT may name anyone")
+}
+
+// What was read in one burst does not go in one, and none of it stays for longer since it was read.
+func TestWhatIsKeptGoesAtDifferentTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the clock stands still
+		w, age := &writer{o: Options{}.withDefaults()}, time.Second
+		ttl := func(status policy.UserStatus) time.Duration {
+			_, _, ttl, err := w.encode(&value{readAt: time.Now().Add(-age), user: &policy.UserFacts{User: "anna", Status: status}})
+			require.NoError(t, err)
+			return ttl
+		}
+		various := map[time.Duration]bool{}
+		for range 100 {
+			is := ttl(policy.ActiveUser)
+			require.True(t, is >= 5*time.Minute*7/8-age && is <= 5*time.Minute-age, is)
+			various[is] = true
+			require.Equal(t, 5*time.Second-age, ttl(""))
+		}
+		require.Greater(t, len(various), 50)
+	})
 }
 
 // The catalog says whose usage counts, so it is as if everybody changed.

@@ -668,6 +668,35 @@ func TestPlacesThatRedisRefusesWrongly(t *testing.T) {
 	}
 }
 
+// lendingUntilItsTimeIsUp is a book that takes all the time that it is given.
+type lendingUntilItsTimeIsUp struct {
+	Book
+	begun chan struct{}
+	ended atomic.Bool
+}
+
+func (b *lendingUntilItsTimeIsUp) LendLeases(ctx context.Context, _ int, _ time.Duration, _ func(context.Context) (int64, error),
+	_ func(context.Context, int64, []store.HeldLease) error) (bool, error) {
+	close(b.begun)
+	<-ctx.Done()
+	b.ended.Store(true)
+	return false, ctx.Err()
+}
+
+// Whoever wanted a part in Redis may have left: who closes waits for what he began, which uses the database.
+func TestCloseWaitsForWhoLends(t *testing.T) {
+	t.Parallel()
+	book := &lendingUntilItsTimeIsUp{begun: make(chan struct{})}
+	l := NewLeases(book, opened(t, "unix:///nowhere/redis.sock"), LeaseOptions{})
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	require.ErrorIs(t, l.begin(gone, 1), context.Canceled)
+	<-book.begun
+	l.Close()
+	require.True(t, book.ended.Load())
+	require.ErrorIs(t, l.begin(t.Context(), 2), errOpen, "and nothing is begun any more")
+}
+
 // A cluster takes every script: each touches one key.
 func TestPlacesOnACluster(t *testing.T) {
 	t.Parallel()
@@ -682,12 +711,32 @@ func TestPlacesOnACluster(t *testing.T) {
 	}, "the cluster is there")
 	client := opened(t, "redis://127.0.0.1:"+port+"?addr=127.0.0.1:"+port)
 	require.IsType(t, &goredis.ClusterClient{}, client)
+	slots := map[int64]bool{}
+	for part := range store.LeaseParts { // what a key is placed by is in braces, and no two parts share it
+		slot, err := client.ClusterKeySlot(t.Context(), leaseKey(part)).Result()
+		require.NoError(t, err)
+		named, err := client.ClusterKeySlot(t.Context(), fmt.Sprint("leases:1:", part)).Result()
+		require.NoError(t, err)
+		require.Equal(t, named, slot)
+		slots[slot] = true
+	}
+	require.Greater(t, len(slots), store.LeaseParts/2, "no server has all of them")
 	const users = 6
 	c := newCrowd(t, 2, patience, client, client)
 	c.rush(users, 100, func(int) {})
 	c.settled(users)
 	require.Positive(t, c.by(placed))
 	require.Zero(t, c.by(unanswered))
+	own := map[string]bool{}
+	for part := range store.LeaseParts {
+		own[leaseKey(part)] = true
+	}
+	keys, err := admin.Keys(t.Context(), "*").Result()
+	require.NoError(t, err)
+	require.NotEmpty(t, keys)
+	for _, key := range keys { // this cluster's only server has every key: another one would not
+		require.True(t, own[key], key)
+	}
 }
 
 // freePort is a port of this machine that nobody listens on.

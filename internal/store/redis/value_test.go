@@ -92,6 +92,7 @@ func TestKeysDoNotCollide(t *testing.T) {
 		seen[hashOf(fields...)] = fields
 	}
 	require.NotContains(t, userKey("anna"), "anna")
+	require.NotContains(t, leaseField("anna"), "anna")
 }
 
 // A mark tells entries apart.
