@@ -70,22 +70,15 @@ type fleet struct {
 	mu       sync.Mutex
 	entitled map[string]string // to gold: the entitlement's id, by user
 	cut      int               // guests who were cut although they had the right
-	stumbled int               // of those who were just let in, and met a command of before: see unlocking
 }
 
 // guest is a viewer at one of the nodes.
 type guest struct {
 	*misttest.Player
-	user string
-	at   *replica
-	// The fleet's lock guards these.
-	spans  []span
-	denied bool // before it was let in
+	user  string
+	at    *replica
+	spans []span // the fleet's lock guards them
 }
-
-// unlocking is how soon after a guest was let in a command may end its session that was to let it in: repeated for want of a reply,
-// and read late by a node that is short of time. It takes up to 1.03 s to end one. The guest is back a second later.
-const unlocking = 1500 * time.Millisecond
 
 // span is a time in which a guest watched; it has no end while it lasts.
 type span struct{ from, until time.Time }
@@ -194,21 +187,13 @@ func (f *fleet) saw(g *guest, e misttest.Event) {
 	defer f.mu.Unlock()
 	watches := len(g.spans) > 0 && g.spans[len(g.spans)-1].until.IsZero()
 	switch {
-	case e.Kind == misttest.EventDenied && !watches:
-		g.denied = true
 	case e.Kind == misttest.EventAllowed && !watches:
 		g.spans = append(g.spans, span{from: e.At})
 	case e.Kind == misttest.EventCut && watches:
-		last := &g.spans[len(g.spans)-1]
-		last.until = e.At
-		switch {
-		case f.entitled[g.user] == "":
-		case g.denied && last.until.Sub(last.from) < unlocking:
-			f.stumbled++
-		default:
+		g.spans[len(g.spans)-1].until = e.At
+		if f.entitled[g.user] != "" {
 			f.cut++
 		}
-		g.denied = false
 	}
 }
 
@@ -390,12 +375,6 @@ func (f *fleet) cuts() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.cut
-}
-
-func (f *fleet) stumbles() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.stumbled
 }
 
 // exceeded is how many users of the plan first ever had two sessions at once.

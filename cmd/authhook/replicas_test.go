@@ -167,7 +167,6 @@ func TestAReplicaForEachNode(t *testing.T) {
 	last := f.steps[len(f.steps)-1]
 	assert.Zero(t, last.cut, "cut with a right, %s", f.story())
 	assert.Zero(t, last.over, "users of the plan first who had two sessions at once")
-	t.Logf("cut once within their first second by a command that was to let them in: %d", f.stumbles())
 	var together time.Duration
 	for _, user := range f.limited {
 		if f.plan[user] == "newest" {
