@@ -191,8 +191,8 @@ func (c *Cache) facts(ctx context.Context, q question) (*policy.Credential, *pol
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, nil, err // the asker left: that says nothing about the source
 	}
-	if now = c.now(); crowded(err) && !c.outage.lasts(now) {
-		return nil, nil, err // nobody found that the source cannot be read
+	if now = c.now(); errors.Is(err, store.ErrBusy) && !c.outage.lasts(now) {
+		return nil, nil, err // the load found no place, and nobody that the source cannot be read
 	}
 	// Looked up again: what changed meanwhile is no longer there.
 	if v = c.find(q); now < v.staleUntil {
@@ -201,9 +201,6 @@ func (c *Cache) facts(ctx context.Context, q question) (*policy.Credential, *pol
 	}
 	return nil, nil, err
 }
-
-// crowded says whether a load found no place, here or before the database.
-func crowded(err error) bool { return errors.Is(err, errBusy) || errors.Is(err, store.ErrBusy) }
 
 // now is how long the cache has existed.
 func (c *Cache) now() moment { return c.o.Now().Sub(c.start) }

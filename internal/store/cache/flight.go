@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	errBusy   = fmt.Errorf("%w: too many facts are being read", store.ErrUnavailable)
+	errBusy   = fmt.Errorf("%w: too many facts are being read", store.ErrBusy)
 	errClosed = fmt.Errorf("%w: the cache is closed", store.ErrUnavailable)
 	errBroken = fmt.Errorf("%w: reading facts ended without an answer", store.ErrUnavailable)
 )
