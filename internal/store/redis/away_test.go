@@ -93,7 +93,7 @@ func TestACallHasLittleTime(t *testing.T) {
 	defer h.Close()
 	defer l.Close()
 	for name, s := range map[string]*server{"facts": f.server, "hint": h.server, "leases": l.server} {
-		s.probes.Wait()
+		s.aside.Wait()
 		s.breaker.Probed(false)
 		called := false
 		require.NoError(t, s.call(t.Context(), func(ctx context.Context) error {

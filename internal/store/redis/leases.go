@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -104,9 +103,6 @@ type Leases struct {
 	metrics   *Metrics
 	beginning singleflight.Group
 	begins    chan struct{} // holds a token for each part that is being lent
-	mu        sync.Mutex    // guards ended against what begins aside
-	ended     bool
-	aside     sync.WaitGroup
 	// epochs are those that were last seen in Redis; 0 where none was.
 	epochs [store.LeaseParts]atomic.Int64
 	// kept is until when a part is known to stay in the database, in Unix nanoseconds.
@@ -138,21 +134,7 @@ func NewLeases(book Book, client goredis.UniversalClient, o LeaseOptions) *Lease
 
 // Close ends the probe that runs, and waits for what is done aside. Afterwards the database gives out every place.
 func (l *Leases) Close() {
-	l.mu.Lock()
-	l.ended = true
-	l.mu.Unlock()
 	l.server.close()
-	l.aside.Wait()
-}
-
-// mayAside says whether something may be done aside, which is said to l.aside once it is done.
-func (l *Leases) mayAside() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.ended {
-		l.aside.Add(1)
-	}
-	return !l.ended
 }
 
 // clock is what scripts take for Redis's clock: "" for its own.
@@ -216,15 +198,11 @@ func pause(ctx context.Context, n int) {
 // forsake has a part come home, aside: Redis has decided about a place in it and nobody knows whether the database keeps that.
 func (l *Leases) forsake(ctx context.Context, part int) {
 	l.learn(store.LeaseHome{Part: part})
-	if !l.mayAside() {
-		return
-	}
-	go func() {
-		defer l.aside.Done()
+	l.server.goAside(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
 		defer cancel()
 		_ = l.KeepLeases(ctx, []int{part}) // while the database is away, nobody can have it confirmed either
-	}()
+	})
 }
 
 // decide has Redis decide about a place. Where it cannot, the answer says why, and the database is to.
@@ -281,10 +259,10 @@ func (l *Leases) learn(home store.LeaseHome) {
 // it.
 func (l *Leases) begin(ctx context.Context, part int) error {
 	done := l.beginning.DoChan(strconv.Itoa(part), func() (any, error) { // which ends with no asker
-		if !l.mayAside() {
+		if !l.server.mayAside() {
 			return nil, errOpen
 		}
-		defer l.aside.Done()
+		defer l.server.aside.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
 		defer cancel()
 		select {

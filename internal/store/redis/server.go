@@ -34,9 +34,9 @@ type server struct {
 	// breaker is open at first, until one probe got through: so nobody waits for a connection to be made.
 	breaker *breaker.Breaker
 
-	mu      sync.Mutex // guards ended against a probe that begins
+	mu      sync.Mutex // guards ended against what begins aside
 	ended   bool
-	probes  sync.WaitGroup
+	aside   sync.WaitGroup // probes, and what its owners do
 	closing context.Context
 	cancel  context.CancelFunc
 }
@@ -48,13 +48,14 @@ func newServer(client goredis.UniversalClient, timeout time.Duration, m *Metrics
 	return s
 }
 
-// close ends the probe that runs, and waits for it. Nothing is asked afterwards; the client is its owner's to close.
+// close ends the probe that runs, and waits for all that is done aside. Nothing is asked afterwards; the client is its owner's to
+// close.
 func (s *server) close() {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
 	s.cancel()
-	s.probes.Wait()
+	s.aside.Wait()
 	s.breaker.Shut()
 }
 
@@ -95,12 +96,26 @@ func (s *server) lookAside() {
 	}
 }
 
-func (s *server) probeAside() {
+func (s *server) probeAside() { s.goAside(func() { s.probe(s.closing) }) }
+
+// goAside has something done that close waits for; after close, nothing.
+func (s *server) goAside(do func()) {
+	if s.mayAside() {
+		go func() {
+			defer s.aside.Done()
+			do()
+		}()
+	}
+}
+
+// mayAside says whether something may be done that close waits for, which is said to s.aside once it is done.
+func (s *server) mayAside() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended {
-		s.probes.Go(func() { s.probe(s.closing) })
+		s.aside.Add(1)
 	}
+	return !s.ended
 }
 
 // probe asks twice: whether Redis answers at all, for which it may take its time to connect, and whether it does within
