@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"authhook/client"
 	"authhook/internal/mist"
 	"authhook/internal/mist/misttest"
-	"authhook/internal/store"
 	"authhook/internal/store/postgres"
 	"authhook/internal/store/redis"
 	"authhook/internal/store/storetest"
@@ -67,34 +65,6 @@ func (s *served) readsWhenTold(t *testing.T, tell func(number int64)) {
 			last = now
 		}
 	}
-}
-
-// A service tells the others through Redis of what it has changed.
-func TestAServiceTellsOthersThroughRedis(t *testing.T) {
-	box := newRedis(t)
-	s := serveForTest(t, "--database-url", emptyDatabase(t), "--redis-url", box.url, "--admin-token", adminToken)
-	other := redis.NewHint(redisClient(t, box.url), redis.HintOptions{})
-	defer other.Close()
-	told := make(chan struct{}, 1000)
-	ctx, cancel := context.WithCancel(t.Context())
-	var listening sync.WaitGroup
-	listening.Go(func() { assert.NoError(t, other.Run(ctx, func() { told <- struct{}{} })) })
-	defer listening.Wait()
-	defer cancel()
-	heard := func() bool {
-		select {
-		case <-told:
-			return true
-		default:
-			return false
-		}
-	}
-	require.Eventually(t, heard, 30*time.Second, time.Millisecond, "it listens")
-	require.Eventually(t, func() bool { // until the service has found its Redis, it tells nobody
-		s.member(t, store.NewID("user"))
-		return heard()
-	}, 30*time.Second, 10*time.Millisecond, "not told of a change")
-	assert.Zero(t, s.stop(), s.log.String())
 }
 
 // A session that loses its place to one elsewhere is cut when the feed tells, and not only when the places of its node are renewed:

@@ -143,37 +143,3 @@ func FuzzValue(f *testing.F) {
 		}
 	})
 }
-
-// How long a value is kept counts from when it was read. Values that are read in one burst do not go in one, and that there is
-// nobody is not believed for long.
-func TestHowLongValuesAreKept(t *testing.T) {
-	t.Parallel()
-	const ttl, ago = 16 * time.Minute, 2 * time.Second
-	w := &writer{o: Options{TTL: ttl}}
-	kept := func(v value) time.Duration {
-		v.readAt = time.Now().Add(-ago)
-		_, _, d, err := w.encode(&v)
-		require.NoError(t, err)
-		return d
-	}
-	hash := policy.HashKey("ak_kept")
-	for name, v := range map[string]value{
-		"user":       {user: &policy.UserFacts{User: "anna", Status: policy.ActiveUser}},
-		"credential": {hash: &hash, credential: &policy.Credential{User: "anna", Kind: policy.CredentialKey}},
-	} {
-		var shortest, longest time.Duration
-		for i := range 100 {
-			d := kept(v)
-			if i == 0 {
-				shortest, longest = d, d
-			}
-			shortest, longest = min(shortest, d), max(longest, d)
-		}
-		require.LessOrEqual(t, longest, ttl-ago, name)
-		require.Greater(t, shortest, ttl*7/8-ago-patience, name)
-		require.Greater(t, longest-shortest, ttl/16, "%s: spread", name)
-	}
-	for name, v := range map[string]value{"no user": {user: &policy.UserFacts{User: "anna"}}, "no credential": {hash: &hash}} {
-		require.LessOrEqual(t, kept(v), absentTTL-ago, name)
-	}
-}
