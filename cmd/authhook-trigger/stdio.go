@@ -36,6 +36,9 @@ func readAll(fd int, b []byte, until time.Time) ([]byte, error) {
 // read reads what there is, waiting for it until a moment; 0 bytes are the end.
 func read(fd int, b []byte, until time.Time) (int, error) {
 	for {
+		if time.Now().After(until) { // who always has another byte gets no more time for it
+			return 0, errLate
+		}
 		if err := ready(fd, pollIn, until); err != nil {
 			return 0, err
 		}
@@ -47,8 +50,9 @@ func read(fd int, b []byte, until time.Time) (int, error) {
 	}
 }
 
-// writeAll writes b, waiting until a moment for whoever reads it. It may write a part of b and fail. Writing directly,
-// not with os.Stdout, makes a reader that is gone an error and not a signal.
+// writeAll writes b, waiting until a moment for whoever reads it. Where there is room it writes after that, too: a program that was
+// kept from running until then has its default to print. It may write a part of b and fail. Writing directly, not with
+// os.Stdout, makes a reader that is gone an error and not a signal.
 func writeAll(fd int, b []byte, until time.Time) error {
 	for len(b) > 0 {
 		if err := ready(fd, pollOut, until); err != nil {
@@ -63,9 +67,9 @@ func writeAll(fd int, b []byte, until time.Time) error {
 	return nil
 }
 
-// ready waits until fd can be read or written, or has failed, which reading or writing then tells. It is asked for
-// before each blocking call, because standard input and output are shared with MistServer, and making them
-// non-blocking would change them for it as well.
+// ready waits until fd can be read or written, or has failed, which reading or writing then tells. Where the moment is past it
+// looks all the same, and waits for nothing. It is asked for before each blocking call, because standard input and output are
+// shared with MistServer, and making them non-blocking would change them for it as well.
 func ready(fd int, events int16, until time.Time) error {
 	type pollfd struct {
 		fd              int32
@@ -73,11 +77,7 @@ func ready(fd int, events int16, until time.Time) error {
 	}
 	p := pollfd{fd: int32(fd), events: events}
 	for {
-		wait := time.Until(until)
-		if wait < 0 {
-			return errLate
-		}
-		left := syscall.NsecToTimespec(int64(wait))
+		left := syscall.NsecToTimespec(int64(max(time.Until(until), 0)))
 		n, _, err := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&left)), 0, 0, 0)
 		switch {
 		case err == syscall.EINTR:
